@@ -1,0 +1,52 @@
+"""Random draws keyed by (seed, stream, sample number): the Threefry-2×32 counter generator.
+
+tf.random.stateless_* draws a whole tensor from one key, so an image's draw would depend on its
+place in the batch. Here every sample number is a counter of its own. Threefry is the generator of
+jax.random; its 20 rounds are a hundred small integer operations a batch, which XLA fuses into one.
+Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"; the published test
+vectors are in tests/augment/test_draws.py.
+"""
+
+import tensorflow as tf
+
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARITY = 0x1BD11BDA
+
+
+def threefry2x32(
+    key: tuple[tf.Tensor, tf.Tensor], counter: tuple[tf.Tensor, tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Encrypt two uint32 counter tensors with two uint32 key words, 20 rounds."""
+    schedule = (key[0], key[1], key[0] ^ key[1] ^ tf.constant(_PARITY, tf.uint32))
+    x0, x1 = counter[0] + schedule[0], counter[1] + schedule[1]
+    for block in range(5):
+        for distance in _ROTATIONS[block % 2]:
+            x0 = x0 + x1
+            left = tf.bitwise.left_shift(x1, tf.constant(distance, tf.uint32))
+            right = tf.bitwise.right_shift(x1, tf.constant(32 - distance, tf.uint32))
+            x1 = (left | right) ^ x0
+        x0 = x0 + schedule[(block + 1) % 3]
+        x1 = x1 + schedule[(block + 2) % 3] + tf.constant(block + 1, tf.uint32)
+    return x0, x1
+
+
+def uniform_pair(seed: int, stream: int, sample_numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Two independent uniform draws in [0, 1) for each sample.
+
+    Args:
+        seed: 0 ≤ seed < 2³².
+        stream: 0 ≤ stream < 2³²; one for each kind of draw, so that kinds are independent.
+        sample_numbers: int64 [n], at least 0.
+
+    Returns:
+        Two float32 tensors [n], multiples of 2⁻²⁴.
+    """
+    key = (tf.constant(seed, tf.uint32), tf.constant(stream, tf.uint32))
+    numbers = tf.cast(sample_numbers, tf.int64)
+    low = tf.cast(tf.bitwise.bitwise_and(numbers, 0xFFFFFFFF), tf.uint32)
+    high = tf.cast(tf.bitwise.right_shift(numbers, tf.constant(32, tf.int64)), tf.uint32)
+    words = threefry2x32(key, (low, high))
+    return tuple(
+        tf.cast(tf.bitwise.right_shift(word, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
+        for word in words
+    )

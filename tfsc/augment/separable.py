@@ -1,0 +1,94 @@
+"""Augmentations that act on rows and columns apart: x ← A_y · x · A_xᵀ, two matrices per image."""
+
+import keras
+import tensorflow as tf
+
+
+class SeparableAugmentation(keras.layers.Layer):
+    """Base of augmentations that are linear in the image and act on each axis by a matrix.
+
+    Two small matrix products apply any chain of them, on every device, XLA or not, with gradients;
+    a gather per pixel would be slower and `keras.layers.RandomTranslation` does not compile.
+    Subclasses give `matrices`.
+
+    Args:
+        seed: of the draws, 0 ≤ seed < 2³².
+    """
+
+    def __init__(self, seed: int = 0, **kwargs):
+        # Pixel values 0–255 with fractions need more than bfloat16's 8 bits.
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed must be from 0 to 2**32 - 1. Received: {seed}")
+        self.seed = seed
+
+    def build(self, images_shape, sample_numbers_shape):
+        self.built = True  # no weights
+
+    def matrices(
+        self, sample_numbers: tf.Tensor, height: int, width: int
+    ) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+        """A_y [n, height, height] and A_x [n, width, width]; None for the identity."""
+        raise NotImplementedError(f"{type(self).__name__} must define matrices()")
+
+    def call(self, images, sample_numbers):
+        """Augment images [n, height, width, channels] (any dtype; float32 out).
+
+        Args:
+            images: the batch.
+            sample_numbers: int64 [n]; an image's draws depend on its number and the seed alone.
+        """
+        images = tf.cast(images, tf.float32)
+        height, width = images.shape[1], images.shape[2]
+        a_y, a_x = self.matrices(sample_numbers, height, width)
+        if a_y is not None:
+            images = tf.einsum("nij,njwc->niwc", a_y, images)
+        if a_x is not None:
+            images = tf.einsum("nvw,nhwc->nhvc", a_x, images)
+        return images
+
+    def compute_output_shape(self, images_shape, *_):
+        return images_shape
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("tfsc")
+class SeparableChain(SeparableAugmentation):
+    """Several separable augmentations, the first applied first, in one pass over the images.
+
+    An empty chain only casts to float32.
+    """
+
+    def __init__(self, layers, **kwargs):
+        super().__init__(**kwargs)
+        self.layers = list(layers)
+
+    def build(self, images_shape, sample_numbers_shape):
+        for layer in self.layers:
+            layer.build(images_shape, sample_numbers_shape)
+        self.built = True
+
+    def matrices(self, sample_numbers, height, width):
+        total_y = total_x = None
+        for layer in self.layers:
+            a_y, a_x = layer.matrices(sample_numbers, height, width)
+            total_y, total_x = _product(a_y, total_y), _product(a_x, total_x)
+        return total_y, total_x
+
+    def get_config(self):
+        layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
+        return {**super().get_config(), "layers": layers}
+
+    @classmethod
+    def from_config(cls, config):
+        layers = [keras.saving.deserialize_keras_object(layer) for layer in config.pop("layers")]
+        return cls(layers, **config)
+
+
+def _product(left: tf.Tensor | None, right: tf.Tensor | None) -> tf.Tensor | None:
+    if left is None or right is None:
+        return right if left is None else left
+    return tf.matmul(left, right)

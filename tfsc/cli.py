@@ -1,0 +1,71 @@
+"""What every command shares: flags, foreseen errors as one message, TensorFlow without its chatter."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+from tfsc.errors import RecipeError, TfscError
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parse flags, call `main`, and end the process; foreseen errors are one message."""
+
+    def guarded(_argv: Sequence[str]) -> None:
+        try:
+            main()
+        except TfscError as error:
+            _fail(error)
+
+    app.run(guarded, flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    """Parse flags; unlike absl, refuse stray words and say what is wrong in one line."""
+    try:
+        rest = flags.FLAGS(list(argv), known_only=False)
+    except flags.Error as error:
+        _fail(RecipeError(" ".join(str(error).split()) + " (--help lists the flags)"))
+    except UnicodeDecodeError as error:
+        _fail(RecipeError(f"--flagfile: must be UTF-8 text: {error}"))
+    if len(rest) > 1:
+        stray = " ".join(rest[1:])
+        _fail(RecipeError(f"unexpected words: {stray}; settings are written --name=value"))
+    return rest
+
+
+def _fail(error: TfscError) -> None:
+    """Show a foreseen error and end the process with its exit code."""
+    command = os.path.basename(sys.argv[0]).removesuffix(".py")
+    print(f"tfsc.{command}: {error}", file=sys.stderr, flush=True)
+    sys.exit(error.exit_code)
+
+
+_CHATTER = (b"oneDNN custom operations are on", b"before absl::InitializeLog()")
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow without two notes that no setting of its own silences.
+
+    They come from native code before any logger is set up, so the file descriptor itself is
+    redirected; whatever else was written is shown.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+            held.seek(0)
+            for line in held:
+                if not any(note in line for note in _CHATTER):
+                    os.write(2, line)
+    # The import raises absl's verbosity to INFO.
+    if flags.FLAGS["verbosity"].using_default_value:
+        logging.set_verbosity(logging.WARNING)

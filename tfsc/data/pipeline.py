@@ -1,0 +1,98 @@
+"""The tf.data pipelines: pure functions of (seed, step), without buffers or iterator state."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfsc.data.source import Examples
+
+
+class TrainingPipeline:
+    """Training batches of any range of steps.
+
+    Step k, the j-th of epoch i, takes the positions j·batch_size … of epoch i's permutation of
+    all examples, which depends on (seed, i) alone. So resuming is starting at step k.
+
+    Example:
+        >>> pipeline = TrainingPipeline(examples, batch_size=64, seed=0)
+        >>> model.fit(pipeline.batches(0, pipeline.steps_per_epoch))
+
+    Args:
+        examples: the training set, held in memory once.
+        batch_size: at most `len(examples)`; every batch is full.
+        seed: of the order.
+
+    Raises:
+        ValueError: if `batch_size` is out of range.
+    """
+
+    def __init__(self, examples: Examples, batch_size: int, seed: int):
+        count = len(examples)
+        if not 1 <= batch_size <= count:
+            raise ValueError(f"batch_size must be from 1 to {count}. Received: {batch_size}")
+        self.batch_size = batch_size
+        self.seed = seed
+        self.count = count
+        # What is left over after the last full batch takes its turn in another epoch's order.
+        self.steps_per_epoch = count // batch_size
+        with tf.device("CPU:0"):
+            self._images = tf.constant(examples.images)
+            self._labels = tf.constant(examples.labels)
+
+    def batches(self, start: int, stop: int) -> tf.data.Dataset:
+        """The batches of the global steps `start` ≤ step < `stop`.
+
+        Returns:
+            A dataset of dicts: "image" uint8 [batch, height, width, channels], "label" int32
+            [batch], "number" int64 [batch], the global sample number: step·batch_size + position
+            in the batch.
+        """
+        dataset = tf.data.Dataset.range(start, stop)
+        dataset = dataset.map(self._batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return _plain(dataset.prefetch(4))
+
+    def _batch(self, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        epoch, step_in_epoch = step // self.steps_per_epoch, step % self.steps_per_epoch
+        within = tf.range(self.batch_size, dtype=tf.int64)
+        order = tf.random.experimental.index_shuffle(
+            step_in_epoch * self.batch_size + within,
+            seed=tf.stack([tf.constant(self.seed, tf.int64), epoch]),
+            max_index=tf.constant(self.count - 1, tf.int64),
+        )
+        order = tf.ensure_shape(order, [self.batch_size])
+        return {
+            "image": tf.gather(self._images, order),
+            "label": tf.gather(self._labels, order),
+            "number": step * self.batch_size + within,
+        }
+
+
+def evaluation_batches(examples: Examples, batch_size: int = 500) -> tf.data.Dataset:
+    """All examples in order, each batch full, so that the evaluation step is traced once.
+
+    Returns:
+        A dataset of dicts: "image" and "label" as in training, "weight" float32 [batch], 1 for an
+        example and 0 for the padding that fills the last batch.
+    """
+    count = len(examples)
+    batch_size = min(batch_size, count)
+    with tf.device("CPU:0"):
+        images, labels = tf.constant(examples.images), tf.constant(examples.labels)
+
+    def batch(first: tf.Tensor) -> dict[str, tf.Tensor]:
+        indices = first + tf.range(batch_size, dtype=tf.int64)
+        inside = tf.minimum(indices, count - 1)
+        return {
+            "image": tf.gather(images, inside),
+            "label": tf.gather(labels, inside),
+            "weight": tf.cast(indices < count, tf.float32),
+        }
+
+    firsts = tf.data.Dataset.from_tensor_slices(np.arange(0, count, batch_size))
+    return _plain(firsts.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2))
+
+
+def _plain(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    options = tf.data.Options()
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.with_options(options)

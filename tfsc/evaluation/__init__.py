@@ -1,0 +1,1 @@
+"""Evaluation: exported models, what is measured of them, and how it is shown."""

@@ -1,0 +1,77 @@
+"""`evaluate`: an exported model, its validation set, and the report."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfsc.data.source import Examples, load
+from tfsc.data.split import split
+from tfsc.errors import ExportError
+from tfsc.evaluation.exported import ExportedModel, read_export
+from tfsc.evaluation.metrics import Scores, score
+from tfsc.evaluation.report import text_table, write_report
+from tfsc.recipe import Recipe
+
+_BATCH = 500  # that of the evaluation during training
+
+
+def evaluate(path: Path, out: Path, given: dict[str, Any]) -> dict[str, Scores]:
+    """Evaluate the export at `path`, print the scores and write the report into `out`.
+
+    Args:
+        path: see `read_export`.
+        out: directory of the report.
+        given: data settings that replace those of the export's recipe.
+
+    Raises:
+        ExportError: if the model cannot be read or does not fit the data.
+        DataError: if the data cannot be had.
+    """
+    model = read_export(path)
+    recipe = (model.recipe or Recipe()).replace(**given)
+    source = load(recipe.dataset, recipe.data_dir)
+    val = split(source, recipe.val_split, recipe.train_examples, recipe.seed).val
+    if val.images.shape[1:] != model.image_shape:
+        raise ExportError(
+            f"--export={path}: takes images of {model.image_shape}, but --dataset={recipe.dataset} "
+            f"has {val.images.shape[1:]}"
+        )
+    columns = score_columns(model, val, path)
+    names = model.class_names or source.class_names
+    about = {
+        "export": str(path),
+        "step": model.step,
+        "dataset": {"name": source.name, "version": source.version, "digest": source.digest},
+        "val_split": recipe.val_split,
+        "examples": len(val),
+    }
+    print(
+        f"{path}: {recipe.dataset}, {len(val)} validation examples (--val_split={recipe.val_split})"
+    )
+    print(text_table(columns, names))
+    write_report(out, columns, names, about)
+    print(f"report in {out}")
+    return columns
+
+
+def score_columns(model: ExportedModel, val: Examples, path: Path) -> dict[str, Scores]:
+    """Scores of the plain model, and with flip test-time augmentation in a column of its own.
+
+    Flip-TTA averages the logits of an image and its mirror image.
+    """
+    plain = _logits(model, val.images)
+    mirrored = _logits(model, val.images[:, :, ::-1])
+    if val.labels.max() >= plain.shape[1]:
+        raise ExportError(
+            f"--export={path}: has {plain.shape[1]} classes, the data {val.labels.max() + 1}"
+        )
+    return {
+        "plain": score(plain, val.labels),
+        "flip-TTA": score((plain + mirrored) / 2, val.labels),
+    }
+
+
+def _logits(model: ExportedModel, images: np.ndarray) -> np.ndarray:
+    starts = range(0, len(images), _BATCH)
+    return np.concatenate([model.logits(images[start : start + _BATCH]) for start in starts])

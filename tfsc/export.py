@@ -1,0 +1,41 @@
+"""Export a checkpoint of a run as a SavedModel and a .keras file.
+
+python -m tfsc.export --run_dir=runs/<run> --checkpoint=best
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from tfsc import cli
+from tfsc.errors import RecipeError
+
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "Directory of the run.")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", "last", "Which checkpoint: last, best (validation accuracy) or its step."
+)
+_WEIGHTS = flags.DEFINE_enum(
+    "weights", "network", ["network", "ema"], "The network's weights, or their moving average."
+)
+_OUT = flags.DEFINE_string(
+    "out",
+    None,
+    "Directory for the export; default: export-<step> in the run, with -ema for the average.",
+)
+
+
+def main() -> None:
+    if not _RUN_DIR.value:
+        raise RecipeError("--run_dir: must name the run, e.g. --run_dir=runs/<run>")
+    if _CHECKPOINT.value not in ("last", "best") and not _CHECKPOINT.value.isdigit():
+        raise RecipeError(f"--checkpoint={_CHECKPOINT.value}: must be last, best or a step")
+    # TensorFlow is imported only now, so that --help and errors in flags come at once.
+    cli.import_tensorflow()
+    from tfsc.training.export_checkpoint import export_checkpoint
+
+    out = Path(_OUT.value) if _OUT.value else None
+    export_checkpoint(Path(_RUN_DIR.value), _CHECKPOINT.value, _WEIGHTS.value, out)
+
+
+if __name__ == "__main__":
+    cli.run(main)

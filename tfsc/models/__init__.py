@@ -1,0 +1,1 @@
+"""Architectures: one a file, functional Keras models from raw 0–255 images to float32 logits."""

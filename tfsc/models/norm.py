@@ -1,0 +1,77 @@
+"""`FusedBatchNormalization`: Keras' BatchNormalization on TensorFlow's fused operation."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("tfsc")
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """BatchNormalization over the last axis of 4-D maps, in one fused pass forward and backward.
+
+    Same outputs, gradients and moving statistics as `keras.layers.BatchNormalization`, which
+    upcasts to float32 and takes several passes. With mixed precision the maps stay in 16 bits;
+    statistics, scale and offset are float32.
+
+        y = γ·(x − mean)/√(variance + ε) + β
+        moving ← momentum·moving + (1 − momentum)·batch      (biased batch variance, as Keras)
+
+    Args:
+        momentum, epsilon, center, scale, ...: as in `keras.layers.BatchNormalization`.
+
+    Raises:
+        ValueError: for an axis other than the last, `renorm`, `synchronized`, or maps not 4-D.
+
+    Source: shared facts on TF 2.21 (2.6–3.4× the stock layer's step rate in bfloat16).
+    """
+
+    def __init__(self, axis=-1, **kwargs):
+        super().__init__(axis=axis, **kwargs)
+        if axis not in (-1, 3) or self.synchronized or self.renorm:
+            raise ValueError(
+                "FusedBatchNormalization needs the last axis, no renorm and no synchronized. "
+                f"Received: axis={axis}, synchronized={self.synchronized}, renorm={self.renorm}"
+            )
+
+    def build(self, input_shape):
+        if len(input_shape) != 4:
+            raise ValueError(
+                f"FusedBatchNormalization needs 4-D inputs. Received: shape={input_shape}"
+            )
+        super().build(input_shape)
+
+    def call(self, inputs, training=None, mask=None):
+        if mask is not None:
+            raise ValueError("FusedBatchNormalization takes no mask; use BatchNormalization")
+        channels = inputs.shape[-1]
+        gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones([channels])
+        beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros([channels])
+        # As in Keras, a frozen layer normalises with its moving statistics.
+        use_batch = bool(training) and self.trainable
+        if not use_batch:
+            return tf.raw_ops.FusedBatchNormV3(
+                x=inputs,
+                scale=gamma,
+                offset=beta,
+                mean=tf.convert_to_tensor(self.moving_mean),
+                variance=tf.convert_to_tensor(self.moving_variance),
+                epsilon=self.epsilon,
+                is_training=False,
+            ).y
+        fused = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=gamma,
+            offset=beta,
+            mean=tf.zeros([0]),
+            variance=tf.zeros([0]),
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        # The operation returns the variance with Bessel's correction N/(N−1); Keras keeps the
+        # biased one. For N = 1 the operation corrects by 1.
+        count = tf.cast(tf.size(inputs) // channels, tf.float32)
+        biased = fused.batch_variance * ((count - 1.0) / count)
+        biased = tf.where(count > 1, biased, fused.batch_variance)
+        rest = 1.0 - self.momentum
+        self.moving_mean.assign(self.moving_mean * self.momentum + fused.batch_mean * rest)
+        self.moving_variance.assign(self.moving_variance * self.momentum + biased * rest)
+        return fused.y

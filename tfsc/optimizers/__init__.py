@@ -1,0 +1,1 @@
+"""Optimizers: `registry` builds the one a recipe names."""

@@ -1,0 +1,31 @@
+"""Optimizers by name: what `--optimizer` chooses from."""
+
+import keras
+
+from tfsc.recipe import Recipe
+
+
+def build(
+    recipe: Recipe, schedule: keras.optimizers.schedules.LearningRateSchedule
+) -> keras.optimizers.Optimizer:
+    """The recipe's optimizer around a schedule.
+
+    Keras' `weight_decay` is decoupled for AdamW and SGD alike: θ ← θ − rate·λ·θ, then the step, on
+    every variable. This λ is the one in seed 000's tables.
+    """
+    return OPTIMIZERS[recipe.optimizer](recipe, schedule)
+
+
+def _adamw(recipe, schedule):
+    return keras.optimizers.AdamW(schedule, weight_decay=recipe.wd)
+
+
+def _adam(recipe, schedule):
+    return keras.optimizers.Adam(schedule)
+
+
+def _sgd(recipe, schedule):
+    return keras.optimizers.SGD(schedule, momentum=recipe.momentum, weight_decay=recipe.wd or None)
+
+
+OPTIMIZERS = {"adamw": _adamw, "adam": _adam, "sgd": _sgd}

@@ -1,0 +1,1 @@
+"""Reporting: the run directory, what a run amounts to, and its pictures."""

@@ -1,0 +1,81 @@
+"""Where a run's numbers come from: versions, device, commit, command."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfsc.data.source import Source
+
+_PACKAGES = ("tfsc", "tensorflow", "tensorflow-cpu", "keras", "numpy", "tensorflow-datasets")
+
+
+def provenance(source: Source, recipe_digest: str) -> dict[str, Any]:
+    """One start of a run, as a JSON-able record."""
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": ["python", "-m", "tfsc.train", *sys.argv[1:]],
+        "recipe_digest": recipe_digest,
+        "dataset": {
+            "name": source.name,
+            "version": source.version,
+            "digest": source.digest,
+            "class_names": list(source.class_names),
+        },
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": _versions(),
+        "device": _device(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _commit() -> dict[str, Any] | None:
+    """The checkout's commit and whether it has been changed; None outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        folder = Path(__file__).parent
+        return subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return {"id": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "."))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _device() -> dict[str, Any]:
+    gpus = tf.config.list_physical_devices("GPU")
+    return {
+        "cpu": _cpu_name(),
+        "threads": len(os.sched_getaffinity(0)),
+        "gpus": [
+            tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+            for gpu in gpus
+        ],
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,167 @@
+"""`RunDirectory`: the record of one run, its files and who may write them."""
+
+import fcntl
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tfsc import files
+from tfsc.data.split import Split
+from tfsc.errors import RecipeError, RunDirectoryError
+from tfsc.recipe import Recipe
+
+
+class RunDirectory:
+    """The directory of one run; a context that holds its lock.
+
+        recipe.flags      replays the run by --flagfile=
+        provenance.json   versions, device, commit, command, one entry a start
+        split/            indices of training and validation examples (.npy)
+        metrics.csv       a row an epoch
+        summary.json      final, best, transition epochs, speed, status
+        train.log         a line an epoch
+        events/           TensorBoard
+        checkpoints/      see tfsc.training.checkpoint
+        export/           SavedModel and .keras
+        curves.png        accuracy, loss and learning rate
+
+    Raises:
+        RunDirectoryError: on entry, if it belongs to another recipe, another process is running in
+            it, or it cannot be written.
+    """
+
+    def __init__(self, recipe: Recipe):
+        self.recipe = recipe
+        self.path = Path(recipe.run_dir or default_run_dir(recipe))
+
+    def __enter__(self) -> "RunDirectory":
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / ".lock").open("a")
+        except OSError as error:
+            raise RunDirectoryError(f"--run_dir={self.path}: cannot be written: {error}") from None
+        try:
+            # The kernel drops the lock when its holder dies: it is never stale.
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise RunDirectoryError(
+                f"--run_dir={self.path}: another process is running in it"
+            ) from None
+        try:
+            self._claim()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self._lock.close()
+
+    def _claim(self) -> None:
+        """Write the recipe into a new directory, or check that an old one has the same."""
+        if not self.recipe_path.exists():
+            if any(path.name != ".lock" for path in self.path.iterdir()):
+                raise RunDirectoryError(
+                    f"--run_dir={self.path}: holds other files and no recipe.flags; name a new "
+                    "directory"
+                )
+            header = "# Replay: python -m tfsc.train --flagfile=<this file> --run_dir=<new>\n"
+            files.write_text(self.recipe_path, header + self.recipe.flagfile())
+            return
+        try:
+            before = read_recipe(self.path)
+        except RecipeError as error:
+            raise RunDirectoryError(f"{self.recipe_path}: {error}") from None
+        if differences := before.differences(self.recipe):
+            raise RunDirectoryError(
+                f"--run_dir={self.path}: holds a run of another recipe; its value and yours: "
+                + "; ".join(differences)
+            )
+
+    @property
+    def recipe_path(self) -> Path:
+        return self.path / "recipe.flags"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events"
+
+    @property
+    def export(self) -> Path:
+        return self.path / "export"
+
+    def summary(self) -> dict[str, Any]:
+        """The summary as last written; empty for a run that has none."""
+        return read_json(self.path / "summary.json")
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        files.write_text(self.path / "summary.json", json.dumps(summary, indent=1) + "\n")
+
+    def write_metrics(self, history: list[dict[str, Any]]) -> None:
+        """Write all epochs' rows: the file is a projection of the checkpointed history."""
+        text = pd.DataFrame(history).to_csv(index=False, lineterminator="\n")
+        files.write_text(self.path / "metrics.csv", text)
+
+    def write_split(self, split: Split) -> None:
+        """Save which examples train and validate, once."""
+        folder = self.path / "split"
+        folder.mkdir(exist_ok=True)
+        for name in ("train_indices", "val_indices"):
+            path = folder / f"{name}.npy"
+            if not path.exists():
+                with files.atomic(path) as file:
+                    np.save(file, getattr(split, name), allow_pickle=False)
+
+    def add_provenance(self, entry: dict[str, Any]) -> None:
+        """Append one start of the run to provenance.json."""
+        path = self.path / "provenance.json"
+        starts = [*read_json(path).get("starts", []), entry]
+        files.write_text(path, json.dumps({"starts": starts}, indent=1) + "\n")
+
+    def log(self, line: str) -> None:
+        """Append a dated line to train.log."""
+        with (self.path / "train.log").open("a") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+
+def default_run_dir(recipe: Recipe) -> str:
+    """runs/<dataset>-<model>-<digest>-seed<seed>: the same command finds the same run."""
+    dataset = recipe.dataset.replace("/", "-").replace(":", "-")
+    return f"runs/{dataset}-{recipe.model}-{recipe.digest[:8]}-seed{recipe.seed}"
+
+
+def read_recipe(run_dir: Path) -> Recipe:
+    """The recipe of a run (or of an export, which has a copy).
+
+    Raises:
+        RunDirectoryError: if there is none.
+        RecipeError: if this version of tfsc cannot read it.
+    """
+    path = run_dir / "recipe.flags"
+    try:
+        return Recipe.from_flagfile(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunDirectoryError(f"{run_dir} is no run directory: {error}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; empty if there is none.
+
+    Raises:
+        RunDirectoryError: if the file is there and damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise RunDirectoryError(f"{path} is damaged: {error}") from None

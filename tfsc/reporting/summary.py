@@ -1,0 +1,64 @@
+"""What a run amounts to: `summarize` turns its epochs into summary.json."""
+
+import resource
+from typing import Any
+
+# Seed 001's "transition epochs".
+TRANSITIONS = (0.91, 0.92, 0.925, 0.927, 0.928, 0.93)
+
+
+def transition_epochs(history: list[dict[str, Any]], threshold: float) -> dict[str, int | None]:
+    """First epoch (from 1) whose validation accuracy reaches each level; None if none does."""
+    return {
+        f"{level:g}": next((row["epoch"] for row in history if row["val_accuracy"] >= level), None)
+        for level in sorted({*TRANSITIONS, threshold})
+    }
+
+
+def summarize(
+    history: list[dict[str, Any]], status: str, threshold: float, clock: dict[str, float]
+) -> dict[str, Any]:
+    """The content of summary.json.
+
+    Args:
+        history: rows of metrics.csv.
+        status: running, done, diverged or interrupted.
+        threshold: the recipe's target accuracy.
+        clock: totals of `tfsc.training.clock.Clock`, in seconds and images.
+
+    Returns:
+        A dict: status; epochs; first, final and best (by validation accuracy, the first of equals)
+        rows' numbers; val_loss_max with its epoch (the seeds' "fluctuation"); transition epochs;
+        images_per_second without compilation and evaluation; seconds; peak memory in MiB.
+    """
+    summary = {"status": status, "epochs": len(history), "threshold": threshold}
+    if history:
+        best = max(history, key=lambda row: row["val_accuracy"])
+        worst = max(history, key=lambda row: row["val_loss"])
+        summary |= {
+            "first": _numbers(history[0]),
+            "final": _numbers(history[-1]),
+            "best": _numbers(best),
+            "val_loss_max": {"epoch": worst["epoch"], "val_loss": worst["val_loss"]},
+            "transition_epochs": transition_epochs(history, threshold),
+            "reached_threshold": best["val_accuracy"] >= threshold,
+        }
+    timed = clock["timed_seconds"]
+    summary |= {
+        "images_per_second": round(clock["timed_images"] / timed, 1) if timed else None,
+        "seconds": {
+            name: round(clock[f"{name}_seconds"], 1) for name in ("train", "evaluation", "total")
+        },
+        "peak_memory_mib": round(peak_memory_mib(), 1),
+    }
+    return summary
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without its timings."""
+    return {name: value for name, value in row.items() if "second" not in name}
+
+
+def peak_memory_mib() -> float:
+    """Largest resident set of this process so far, in MiB (Linux: ru_maxrss is in KiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

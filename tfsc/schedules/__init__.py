@@ -1,0 +1,1 @@
+"""Learning-rate schedules: `language` is the text (no TensorFlow), the others are Keras classes."""

@@ -1,0 +1,25 @@
+"""Train an image classifier by a recipe and record the run.
+
+    python -m tfsc.train --wd=0.19 --precision=fp32
+    python -m tfsc.train --flagfile=flags/digits.flags
+
+Running the same command again resumes the run where it stopped.
+"""
+
+import sys
+
+from tfsc import cli, recipe
+
+
+def main() -> None:
+    run_recipe = recipe.Recipe.from_flags()
+    # TensorFlow is imported only now, so that --help and errors in flags come at once.
+    cli.import_tensorflow()
+    from tfsc.training.run import run
+
+    run(run_recipe)
+
+
+if __name__ == "__main__":
+    recipe.define_flags(sys.argv[0])
+    cli.run(main)

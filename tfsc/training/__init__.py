@@ -1,0 +1,1 @@
+"""Training: the `Learner`, precision, checkpoints, callbacks, and `run`, which joins them."""

@@ -1,0 +1,143 @@
+"""Keras callbacks of a run: signals, the step log, the progress line."""
+
+import math
+import signal
+import sys
+import time
+from types import FrameType
+
+import keras
+import tensorflow as tf
+
+from tfsc.errors import Diverged, Interrupted
+
+
+class StopOnSignal(keras.callbacks.Callback):
+    """Raises `Interrupted` after the step in which SIGINT or SIGTERM arrived.
+
+    A context: outside it the signals do what they did before. A second signal does so at once.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.received: int | None = None
+
+    def __enter__(self) -> "StopOnSignal":
+        self._before = {
+            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.received = number
+        signal.signal(number, self._before[number])
+
+    def check(self) -> None:
+        if self.received is not None:
+            raise Interrupted(self.received)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.check()
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.check()
+
+
+class StepLog(keras.callbacks.Callback):
+    """Writes each step's loss and learning rate to TensorBoard and stops when the loss diverges.
+
+    With steps_per_execution = n it sees the last of every n steps.
+
+    Args:
+        writer: a `tf.summary` writer.
+    """
+
+    def __init__(self, writer: tf.summary.SummaryWriter):
+        super().__init__()
+        self.writer = writer
+        self.first_step = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = self.first_step + batch + 1
+        loss, rate = float(logs["batch_loss"]), float(logs["learning_rate"])
+        with self.writer.as_default(step=step):
+            tf.summary.scalar("step/loss", loss)
+            tf.summary.scalar("step/learning_rate", rate)
+        if not math.isfinite(loss):
+            raise Diverged(f"the training loss is {loss} at step {step} (learning rate {rate:g})")
+
+
+class RestoreMetrics(keras.callbacks.Callback):
+    """Puts an interrupted epoch's running metrics back after `fit` has reset them."""
+
+    def __init__(self, metrics: list[keras.metrics.Metric]):
+        super().__init__()
+        self._held = [(v, v.numpy()) for metric in metrics for v in metric.variables]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for variable, value in self._held:
+            variable.assign(value)
+
+
+class ProgressLine(keras.callbacks.Callback):
+    """On a terminal, one line that moves: epoch, bar, loss, accuracy, speed, time left.
+
+    Args:
+        total_steps: of the whole run.
+        batch_size: images in one step.
+        epochs: of the whole run.
+    """
+
+    _WIDTH = 24
+
+    def __init__(self, total_steps: int, batch_size: int, epochs: int):
+        super().__init__()
+        self.total_steps, self.batch_size, self.epochs = total_steps, batch_size, epochs
+        self.first_step = 0
+        self.shown = sys.stderr.isatty()
+        self._last_drawn = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch, self._started, self._first_batch = epoch, None, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.perf_counter()
+        if self._started is None:  # the first call also compiles: it says nothing about speed
+            self._started, self._first_batch = now, batch
+            return
+        if not self.shown or now - self._last_drawn < 0.2:
+            return
+        self._last_drawn = now
+        seconds_a_step = (now - self._started) / (batch - self._first_batch)
+        step = self.first_step + batch + 1
+        done = int(self._WIDTH * (batch + 1) / self.params["steps"])
+        bar = "█" * done + "·" * (self._WIDTH - done)
+        self._draw(
+            f"epoch {self._epoch + 1}/{self.epochs} {bar} {batch + 1}/{self.params['steps']}  "
+            f"loss {float(logs['loss']):.4f}  accuracy {float(logs['accuracy']):.4f}  "
+            f"{self.batch_size / seconds_a_step:.0f} images/s  "
+            f"{duration((self.total_steps - step) * seconds_a_step)} left"
+        )
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.clear()
+
+    def clear(self) -> None:
+        if self.shown:
+            self._draw("")
+
+    @staticmethod
+    def _draw(text: str) -> None:
+        sys.stderr.write(f"\r\x1b[2K{text}")
+        sys.stderr.flush()
+
+
+def duration(seconds: float) -> str:
+    """h:mm:ss, or m:ss below an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,161 @@
+"""Checkpoints: written whole or not at all, checked when read.
+
+A checkpoint of step k is two files: `step-00000781.npz` holds every variable, and
+`step-00000781.json`, written after it, its SHA-256, the recipe digest and the run's progress. The
+JSON file's appearance is the commit: a checkpoint without it does not exist. No pickle.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from absl import logging
+
+from tfsc import files
+from tfsc.errors import RunDirectoryError
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A committed checkpoint: its step, files and progress record."""
+
+    step: int
+    arrays_path: Path
+    meta_path: Path
+    progress: dict[str, Any]
+    recipe_digest: str
+    sha256: str
+
+
+class CheckpointStore:
+    """The checkpoints of one run.
+
+    Args:
+        directory: made when first written to.
+        recipe_digest: written into every checkpoint and demanded of it.
+        keep: newest checkpoints to keep; the best one stays as well.
+    """
+
+    def __init__(self, directory: Path, recipe_digest: str, keep: int = 2):
+        if keep < 1:
+            raise ValueError(f"keep must be at least 1. Received: {keep}")
+        self.directory = directory
+        self.recipe_digest = recipe_digest
+        self.keep = keep
+
+    def save(
+        self,
+        state: Mapping[str, keras.Variable],
+        step: int,
+        progress: dict[str, Any],
+        best_step: int | None = None,
+    ) -> None:
+        """Write the checkpoint of `step` and remove those no longer kept.
+
+        Args:
+            state: variables by unique name.
+            step: finished optimizer steps.
+            progress: JSON-able record of what else resuming needs.
+            best_step: the checkpoint to keep however old it is.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        stem = self.directory / f"step-{step:08d}"
+        arrays = {name: variable.numpy() for name, variable in state.items()}
+        # A rewritten step loses its commit first, so that JSON never describes another file.
+        stem.with_suffix(".json").unlink(missing_ok=True)
+        with files.atomic(stem.with_suffix(".npz")) as file:
+            np.savez(file, **arrays)
+        meta = {
+            "step": step,
+            "sha256": files.sha256(stem.with_suffix(".npz")),
+            "recipe_digest": self.recipe_digest,
+            "progress": progress,
+        }
+        files.write_text(stem.with_suffix(".json"), json.dumps(meta, indent=1))
+        self._prune(best_step)
+
+    def all(self) -> list[Checkpoint]:
+        """Committed checkpoints, newest first; one whose record is unreadable is passed over."""
+        found = []
+        for meta_path in sorted(self.directory.glob("step-*.json"), reverse=True):
+            try:
+                meta = json.loads(meta_path.read_text())
+                found.append(
+                    Checkpoint(
+                        step=int(meta["step"]),
+                        arrays_path=meta_path.with_suffix(".npz"),
+                        meta_path=meta_path,
+                        progress=dict(meta["progress"]),
+                        recipe_digest=str(meta["recipe_digest"]),
+                        sha256=str(meta["sha256"]),
+                    )
+                )
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                logging.warning("checkpoint record %s is damaged (%s)", meta_path, error)
+        return found
+
+    def restore_newest(self, state: Mapping[str, keras.Variable]) -> Checkpoint | None:
+        """Load the newest sound checkpoint into `state`; None if there has never been one.
+
+        Raises:
+            RunDirectoryError: if there are checkpoints and every one is damaged.
+        """
+        for checkpoint in self.all():
+            try:
+                self.restore(checkpoint, state)
+            except RunDirectoryError as error:
+                logging.warning("%s; trying the one before", error)
+                continue
+            return checkpoint
+        # Arrays without a record are a first save that was cut off: nothing is lost with them.
+        if any(self.directory.glob("step-*.json")):
+            raise RunDirectoryError(
+                f"every checkpoint in {self.directory} is damaged; nothing was deleted. "
+                "Bring one of them back, or start anew with another --run_dir"
+            )
+        return None
+
+    def restore(self, checkpoint: Checkpoint, state: Mapping[str, keras.Variable]) -> None:
+        """Assign a checkpoint's arrays to `state`, all or none.
+
+        Raises:
+            RunDirectoryError: if it is damaged, another recipe's, or has other variables.
+        """
+        path = checkpoint.arrays_path
+        if checkpoint.recipe_digest != self.recipe_digest:
+            raise RunDirectoryError(f"checkpoint {path} is another recipe's")
+        if not path.exists():
+            raise RunDirectoryError(f"checkpoint {path} is missing")
+        if files.sha256(path) != checkpoint.sha256:
+            raise RunDirectoryError(f"checkpoint {path} is damaged: its digest differs")
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        odd = set(arrays) ^ set(state)
+        odd |= {
+            name
+            for name in set(arrays) & set(state)
+            if arrays[name].shape != tuple(state[name].shape)
+        }
+        if odd:
+            raise RunDirectoryError(
+                f"checkpoint {path} does not fit the network: {len(odd)} variables differ, "
+                f"{min(odd)} first"
+            )
+        for name, variable in state.items():
+            variable.assign(arrays[name])
+
+    def _prune(self, best_step: int | None) -> None:
+        """Remove old checkpoints, record first, and arrays that no record commits."""
+        checkpoints = self.all()
+        kept = {checkpoint.step for checkpoint in checkpoints[: self.keep]} | {best_step}
+        for checkpoint in checkpoints:
+            if checkpoint.step not in kept:
+                checkpoint.meta_path.unlink()
+                checkpoint.arrays_path.unlink(missing_ok=True)
+        for orphan in self.directory.glob("step-*.npz"):
+            if not orphan.with_suffix(".json").exists():
+                orphan.unlink()

@@ -1,0 +1,64 @@
+"""`export_checkpoint`: a run's checkpoint as an exported model."""
+
+from pathlib import Path
+
+from tfsc.data.source import load
+from tfsc.data.split import split
+from tfsc.errors import RunDirectoryError
+from tfsc.evaluation.exported import write_export
+from tfsc.reporting.run_directory import read_recipe
+from tfsc.training.checkpoint import Checkpoint, CheckpointStore
+from tfsc.training.precision import set_precision
+from tfsc.training.run import build_learner
+
+
+def export_checkpoint(run_dir: Path, which: str, weights: str, out: Path | None) -> Path:
+    """Export one checkpoint; return where to.
+
+    Args:
+        run_dir: directory of the run.
+        which: "last", "best" or a step in digits.
+        weights: "network" or "ema".
+        out: directory to write; None: export-<step> (export-<step>-ema) in the run.
+
+    Raises:
+        RunDirectoryError: if the run, the checkpoint or the average does not exist.
+    """
+    recipe = read_recipe(run_dir)
+    if weights == "ema" and not recipe.ema:
+        raise RunDirectoryError(f"--weights=ema: {run_dir} was trained without --ema")
+    store = CheckpointStore(run_dir / "checkpoints", recipe.digest)
+    checkpoint = _choose(store, which, run_dir)
+    set_precision(recipe.precision)
+    source = load(recipe.dataset, recipe.data_dir)
+    data = split(source, recipe.val_split, recipe.train_examples, recipe.seed)
+    learner = build_learner(recipe, data, len(source.class_names))
+    store.restore(checkpoint, learner.state())
+    if weights == "ema":
+        learner.swap_ema()
+    suffix = "-ema" if weights == "ema" else ""
+    out = out or run_dir / f"export-{checkpoint.step}{suffix}"
+    write_export(learner.network, source.class_names, recipe, checkpoint.step, out)
+    print(f"step {checkpoint.step} of {run_dir} exported to {out}")
+    return out
+
+
+def _choose(store: CheckpointStore, which: str, run_dir: Path) -> Checkpoint:
+    checkpoints = store.all()
+    if not checkpoints:
+        raise RunDirectoryError(f"{run_dir} has no checkpoint")
+    if which == "last":
+        return checkpoints[0]
+    step = _best_step(checkpoints[0]) if which == "best" else int(which)
+    for checkpoint in checkpoints:
+        if checkpoint.step == step:
+            return checkpoint
+    have = ", ".join(str(checkpoint.step) for checkpoint in checkpoints)
+    raise RunDirectoryError(f"--checkpoint={which}: {run_dir} has steps {have}")
+
+
+def _best_step(newest: Checkpoint) -> int:
+    history = newest.progress["history"]
+    if not history:
+        return newest.step
+    return max(history, key=lambda row: row["val_accuracy"])["step"]

@@ -1,0 +1,119 @@
+"""`Learner`: a network in training, with its augmentation, loss, metrics and moving average."""
+
+import keras
+import tensorflow as tf
+
+
+class Learner(keras.Model):
+    """Trains a network on batches of raw images; `fit` and `evaluate` drive it.
+
+    A training step augments the images in float32, computes the mean cross-entropy of the logits
+    (plus the network's penalties), applies the optimizer, and moves the average. The network knows
+    nothing of this: it is exported as it is.
+
+    Args:
+        network: functional model from raw images to float32 logits.
+        augmentation: layer called with (images, sample numbers); None: a cast to float32.
+        ema: decay d of the average over all float weights, ema ← d·ema + (1 − d)·w after each
+            step, BatchNorm statistics included; 0: none.
+
+    Batches are dicts. Training: "image", "label" (int), "number" (int64, global sample number).
+    Evaluation: "image", "label", "weight" (0 for padding).
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        augmentation: keras.layers.Layer | None = None,
+        ema: float = 0.0,
+        name: str = "learner",
+    ):
+        super().__init__(name=name)
+        if not 0 <= ema < 1:
+            raise ValueError(f"ema must be at least 0 and below 1. Received: {ema}")
+        self.network = network
+        self.augmentation = augmentation
+        self.ema = ema
+        self.loss_metric = keras.metrics.Mean(name="loss")
+        self.accuracy_metric = keras.metrics.Mean(name="accuracy")
+        self.averaged_weights = (
+            [w for w in network.weights if keras.backend.is_float_dtype(w.dtype)] if ema else []
+        )
+        self.ema_weights = [
+            keras.Variable(weight.value, trainable=False, autocast=False, name=f"ema_{index}")
+            for index, weight in enumerate(self.averaged_weights)
+        ]
+        self.built = True
+
+    @property
+    def metrics(self):
+        return [self.loss_metric, self.accuracy_metric]
+
+    def call(self, images, training=False):
+        """Logits of raw images, without augmentation."""
+        return self.network(images, training=training)
+
+    def train_step(self, batch):
+        images = tf.cast(batch["image"], tf.float32)
+        if self.augmentation is not None:
+            images = self.augmentation(images, batch["number"])
+        # Read before the update counts this step.
+        rate = tf.convert_to_tensor(self.optimizer.learning_rate)
+        with tf.GradientTape() as tape:
+            logits = self.network(images, training=True)
+            loss = tf.reduce_mean(_cross_entropy(batch["label"], logits))
+            if penalties := self.network.losses:
+                loss += tf.add_n([tf.cast(penalty, tf.float32) for penalty in penalties])
+            # Replicas' gradients are summed.
+            replicas = tf.distribute.get_strategy().num_replicas_in_sync
+            scaled = self.optimizer.scale_loss(loss / replicas if replicas > 1 else loss)
+        variables = self.network.trainable_variables
+        self.optimizer.apply_gradients(
+            zip(tape.gradient(scaled, variables), variables, strict=True)
+        )
+        for average, weight in zip(self.ema_weights, self.averaged_weights, strict=True):
+            average.assign_add((1.0 - self.ema) * (weight.value - average.value))
+        self.loss_metric.update_state(loss)
+        self.accuracy_metric.update_state(_correct(batch["label"], logits))
+        return {**self.get_metrics_result(), "batch_loss": loss, "learning_rate": rate}
+
+    def test_step(self, batch):
+        logits = self.network(tf.cast(batch["image"], tf.float32), training=False)
+        weight = batch["weight"]
+        self.loss_metric.update_state(_cross_entropy(batch["label"], logits), weight)
+        self.accuracy_metric.update_state(_correct(batch["label"], logits), weight)
+        return self.get_metrics_result()
+
+    def swap_ema(self) -> None:
+        """Exchange the network's weights with their averages; a second call undoes it exactly."""
+        for average, weight in zip(self.ema_weights, self.averaged_weights, strict=True):
+            held = weight.numpy()
+            weight.assign(average.value)
+            average.assign(held)
+
+    def state(self) -> dict[str, keras.Variable]:
+        """Every variable that the rest of a run depends on, by a unique name.
+
+        Network, optimizer, average, and the running metrics of the epoch in flight.
+        """
+        groups = {
+            "network": self.network.variables,
+            "optimizer": self.optimizer.variables,
+            "ema": self.ema_weights,
+            "metrics": [v for metric in self.metrics for v in metric.variables],
+        }
+        # Paths alone are unique only within a group, and Keras allows equal names.
+        return {
+            f"{group}/{index:04d}/{variable.path}": variable
+            for group, variables in groups.items()
+            for index, variable in enumerate(variables)
+        }
+
+
+def _cross_entropy(labels, logits):
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+
+def _correct(labels, logits):
+    predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    return tf.cast(tf.equal(predicted, tf.cast(labels, tf.int32)), tf.float32)

@@ -1,0 +1,44 @@
+"""What `--precision` and `--xla` mean on this machine."""
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+from tfsc.errors import RecipeError
+
+_POLICIES = {
+    "fp32": "float32",
+    "tf32": "float32",
+    "bf16": "mixed_bfloat16",
+    "fp16": "mixed_float16",
+}
+
+
+def has_gpu() -> bool:
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def set_precision(precision: str) -> None:
+    """Set Keras' dtype policy and TensorFlow's TF32 switch for networks built from now on.
+
+    Args:
+        precision: "fp32" (TF32 off), "tf32", "bf16" or "fp16".
+
+    Raises:
+        RecipeError: for fp16 without a GPU.
+    """
+    if precision == "fp16" and not has_gpu():
+        raise RecipeError(
+            "--precision=fp16: needs a GPU; on a CPU it is more than 100 times slower than fp32 "
+            "(no 16-bit float arithmetic). Use --precision=bf16 (fast on CPUs with AMX or AVX-512 "
+            "BF16) or --precision=fp32"
+        )
+    if precision == "tf32" and not has_gpu():
+        logging.warning("--precision=tf32 without a GPU computes in fp32")
+    tf.config.experimental.enable_tensor_float_32_execution(precision != "fp32")
+    keras.mixed_precision.set_dtype_policy(_POLICIES[precision])
+
+
+def use_xla(xla: str) -> bool:
+    """Whether to compile the step: "on", "off", or "auto": on a GPU (on a CPU it is slower)."""
+    return xla == "on" or (xla == "auto" and has_gpu())
