@@ -1,9 +1,10 @@
-"""What every command shares: flags, foreseen errors as one message, TensorFlow without its chatter."""
+"""What commands share: flags, foreseen errors as one message, TensorFlow without chatter."""
 
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from absl import app, flags, logging
 
@@ -30,6 +31,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
         _fail(RecipeError(" ".join(str(error).split()) + " (--help lists the flags)"))
     except UnicodeDecodeError as error:
         _fail(RecipeError(f"--flagfile: must be UTF-8 text: {error}"))
+    # absl's default would show other packages' notes.
+    if flags.FLAGS["verbosity"].using_default_value:
+        flags.FLAGS.verbosity = logging.WARNING
     if len(rest) > 1:
         stray = " ".join(rest[1:])
         _fail(RecipeError(f"unexpected words: {stray}; settings are written --name=value"))
@@ -38,7 +42,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 def _fail(error: TfscError) -> None:
     """Show a foreseen error and end the process with its exit code."""
-    command = os.path.basename(sys.argv[0]).removesuffix(".py")
+    command = Path(sys.argv[0]).stem
     print(f"tfsc.{command}: {error}", file=sys.stderr, flush=True)
     sys.exit(error.exit_code)
 
@@ -66,6 +70,3 @@ def import_tensorflow() -> None:
             for line in held:
                 if not any(note in line for note in _CHATTER):
                     os.write(2, line)
-    # The import raises absl's verbosity to INFO.
-    if flags.FLAGS["verbosity"].using_default_value:
-        logging.set_verbosity(logging.WARNING)

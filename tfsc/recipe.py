@@ -290,7 +290,7 @@ class Recipe:
         self._check_together()
 
     def _check_together(self) -> None:
-        """Rules about one value beside another, and about the texts with a language of their own."""
+        """Rules about one value beside another, and about texts with a language of their own."""
         if not self.dataset or not all(c.isalnum() or c in "_-./:" for c in self.dataset):
             raise RecipeError(
                 f"--dataset={self.dataset}: must be 'digits' or the name of a TFDS dataset "

@@ -35,7 +35,7 @@ def write_export(
     step: int,
     directory: Path,
 ) -> None:
-    """Write an export; an earlier one at the same place is replaced when the new one is complete."""
+    """Write an export; one already at its place is replaced when the new one is complete."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:

@@ -72,7 +72,7 @@ def text_table(columns: dict[str, Scores], class_names: tuple[str, ...]) -> str:
 
 
 def plot_confusion(path: Path, scores: Scores, class_names: tuple[str, ...]) -> None:
-    """Draw the confusion matrix: colour is the share of the label's examples, figures are counts."""
+    """Draw the confusion matrix: colour is the share of the label's examples, figures count."""
     classes = len(class_names)
     shares = scores.confusion / np.maximum(scores.confusion.sum(axis=1, keepdims=True), 1)
     size = max(5.0, min(0.55 * classes + 2.5, 22))

@@ -23,7 +23,7 @@ def resnet_v2(
 ) -> keras.Model:
     """A functional pre-activation residual network with bottleneck units.
 
-    The defaults are Atienza's ResNet56v2 (1,663,338 trainable parameters at 32×32×3 and 10 classes).
+    The defaults are Atienza's ResNet56v2: 1,663,338 trainable parameters at 32×32×3, 10 classes.
     Stem conv3×3/16–BN–act; then stacks of units conv1×1(f)–conv3×3(f)–conv1×1(F), each convolution
     after BN–act (but for the very first, whose input the stem has activated). Stack 0 has f = 16,
     F = 64; stack s has f = F of the stack before, F = 2·f, and stride 2 in its first 1×1. The first
@@ -71,13 +71,13 @@ def resnet_v2(
             x = FusedBatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
         return layers.Activation(activation, name=f"{name}_act")(x)
 
-    def unit(x, name, filters, out_filters, stride, activated, shortcut):
-        """One residual unit; `shortcut` maps its raw input to what is added."""
+    def unit(x, shortcut, name, filters, out_filters, stride, activated):
+        """One residual unit: the branch of its raw input x, added to `shortcut`."""
         y = x if activated else activate(x, f"{name}_pre1")
         y = conv(y, filters, 1, stride, f"{name}_conv1")
         y = conv(activate(y, f"{name}_pre2"), filters, 3, 1, f"{name}_conv2")
         y = conv(activate(y, f"{name}_pre3"), out_filters, 1, 1, f"{name}_conv3")
-        return layers.Add(name=f"{name}_add")([shortcut(x), y])
+        return layers.Add(name=f"{name}_add")([shortcut, y])
 
     def projection(x, name, out_filters, kernel, stride, preactivate):
         if preactivate:
@@ -99,13 +99,12 @@ def resnet_v2(
         )
         for index in range(units):
             name = f"stack{stack}_unit{index}"
-            first = index == 0
-
-            def shortcut(x, first=first, name=name, kernel=kernel, stride=stride, pre=preactivate):
-                return projection(x, name, out_filters, kernel, stride, pre) if first else x
-
-            activated = first and stack == 0
-            x = unit(x, name, filters, out_filters, stride if first else 1, activated, shortcut)
+            if index == 0:
+                shortcut = projection(x, name, out_filters, kernel, stride, preactivate)
+                activated = stack == 0
+                x = unit(x, shortcut, name, filters, out_filters, stride, activated)
+            else:
+                x = unit(x, x, name, filters, out_filters, 1, activated=False)
         filters = out_filters
 
     x = activate(x, "head")

@@ -2,7 +2,7 @@
 
     [8.e-4, 0]lin[1.e-3, 5]lin[1.e-3, 12]cos[1.e-5, 20]lin[6.e-6, 26]
 
-A knot `[value, position]` is a learning rate at a position in epochs, counted from 0 and fractional.
+A knot `[value, position]` is a learning rate at a position in epochs, from 0 and fractional.
 Between two knots (L0, e0) and (L1, e1), with t = (e − e0)/(e1 − e0):
 
     lin     L0 + (L1 − L0)·t
