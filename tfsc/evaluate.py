@@ -13,7 +13,7 @@ from pathlib import Path
 from absl import flags
 
 from tfsc import cli, recipe
-from tfsc.errors import RecipeError
+from tfsc.errors import ExportError, RecipeError
 
 _EXPORT = flags.DEFINE_string(
     "export",
@@ -29,6 +29,9 @@ _DATA_SETTINGS = ("dataset", "data_dir", "val_split", "seed")
 def main() -> None:
     if not _EXPORT.value:
         raise RecipeError("--export: must name what to evaluate, e.g. --export=runs/<run>/export")
+    path = Path(_EXPORT.value)
+    if not path.exists():
+        raise ExportError(f"--export={path}: there is no such file or directory")
     given = {
         name: getattr(flags.FLAGS, name)
         for name in _DATA_SETTINGS
@@ -38,7 +41,6 @@ def main() -> None:
     cli.import_tensorflow()
     from tfsc.evaluation.evaluate import evaluate
 
-    path = Path(_EXPORT.value)
     evaluate(path, Path(_OUT.value) if _OUT.value else path.parent / "evaluation", given)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from absl import flags
 
 from tfsc import cli
-from tfsc.errors import RecipeError
+from tfsc.errors import RecipeError, RunDirectoryError
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Directory of the run.")
 _CHECKPOINT = flags.DEFINE_string(
@@ -29,6 +29,10 @@ def main() -> None:
         raise RecipeError("--run_dir: must name the run, e.g. --run_dir=runs/<run>")
     if _CHECKPOINT.value not in ("last", "best") and not _CHECKPOINT.value.isdigit():
         raise RecipeError(f"--checkpoint={_CHECKPOINT.value}: must be last, best or a step")
+    if not (Path(_RUN_DIR.value) / "recipe.flags").is_file():
+        raise RunDirectoryError(
+            f"--run_dir={_RUN_DIR.value}: is no run directory (no recipe.flags)"
+        )
     # TensorFlow is imported only now, so that --help and errors in flags come at once.
     cli.import_tensorflow()
     from tfsc.training.export_checkpoint import export_checkpoint

@@ -175,8 +175,8 @@ class Recipe:
         high=100,
     )
     shortcut_kernels: tuple = _setting(
-        (3, 3, 3),
-        "Kernel size of each stack's projection shortcut, or one size for all. Change 2 is 3,3,3 "
+        (3,),
+        "Kernel size of each stack's projection shortcut, or one size for all. Change 2 is 3 "
         "(or 1,3,3); Atienza has 1.",
         low=1,
         high=7,

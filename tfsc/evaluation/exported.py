@@ -20,12 +20,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# Registers the custom layers that load_model needs.
 from tfsc import files
 from tfsc.errors import ExportError, RecipeError
+from tfsc.models.norm import FusedBatchNormalization
 from tfsc.recipe import Recipe
 
 CLASS_NAMES_FILE = "class_names.txt"
+
+# The layers of tfsc that a .keras file may name.
+_CUSTOM_LAYERS = {"tfsc>FusedBatchNormalization": FusedBatchNormalization}
 
 
 def write_export(
@@ -101,10 +104,8 @@ def read_export(path: Path) -> ExportedModel:
     """Read an export directory, a SavedModel directory or a .keras file.
 
     Raises:
-        ExportError: if it is missing, damaged or none of tfsc's.
+        ExportError: if it is damaged or none of tfsc's.
     """
-    if not path.exists():
-        raise ExportError(f"--export={path}: there is no such file or directory")
     if path.suffix == ".keras":
         return _read_keras(path)
     folder = path / "saved_model" if (path / "saved_model").is_dir() else path
@@ -139,7 +140,9 @@ def _read_saved_model(path: Path, folder: Path) -> ExportedModel:
 
 def _read_keras(path: Path) -> ExportedModel:
     try:
-        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+        network = keras.saving.load_model(
+            path, custom_objects=_CUSTOM_LAYERS, compile=False, safe_mode=True
+        )
         shape = tuple(network.input_shape[1:])
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -62,7 +62,7 @@ class StepLog(keras.callbacks.Callback):
         self.first_step = 0
 
     def on_train_batch_end(self, batch, logs=None):
-        step = self.first_step + batch + 1
+        step = self.first_step + steps_done(self, batch)
         loss, rate = float(logs["batch_loss"]), float(logs["learning_rate"])
         with self.writer.as_default(step=step):
             tf.summary.scalar("step/loss", loss)
@@ -113,11 +113,12 @@ class ProgressLine(keras.callbacks.Callback):
             return
         self._last_drawn = now
         seconds_a_step = (now - self._started) / (batch - self._first_batch)
-        step = self.first_step + batch + 1
-        done = int(self._WIDTH * (batch + 1) / self.params["steps"])
+        here = steps_done(self, batch)
+        step = self.first_step + here
+        done = int(self._WIDTH * here / self.params["steps"])
         bar = "█" * done + "·" * (self._WIDTH - done)
         self._draw(
-            f"epoch {self._epoch + 1}/{self.epochs} {bar} {batch + 1}/{self.params['steps']}  "
+            f"epoch {self._epoch + 1}/{self.epochs} {bar} {here}/{self.params['steps']}  "
             f"loss {float(logs['loss']):.4f}  accuracy {float(logs['accuracy']):.4f}  "
             f"{self.batch_size / seconds_a_step:.0f} images/s  "
             f"{duration((self.total_steps - step) * seconds_a_step)} left"
@@ -134,6 +135,14 @@ class ProgressLine(keras.callbacks.Callback):
     def _draw(text: str) -> None:
         sys.stderr.write(f"\r\x1b[2K{text}")
         sys.stderr.flush()
+
+
+def steps_done(callback: keras.callbacks.Callback, batch: int) -> int:
+    """Steps that this call of `fit` has finished at the end of `batch` (counted from 0).
+
+    Keras counts whole executions: the last one of an epoch may hold fewer steps.
+    """
+    return min(batch + 1, callback.params["steps"])
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,8 @@ import time
 
 import keras
 
+from tfsc.training.callbacks import steps_done
+
 
 class Clock(keras.callbacks.Callback):
     """Measures training time and speed; its totals live in the checkpoint and survive restarts.
@@ -40,7 +42,7 @@ class Clock(keras.callbacks.Callback):
         self._steps = self._untimed_steps = 0
 
     def on_train_batch_end(self, batch, logs=None):
-        self._steps = batch + 1
+        self._steps = steps_done(self, batch)
         if not self._compiled:
             self._compiled = True
             self._untimed_steps = self._steps

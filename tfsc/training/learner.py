@@ -40,7 +40,7 @@ class Learner(keras.Model):
             [w for w in network.weights if keras.backend.is_float_dtype(w.dtype)] if ema else []
         )
         self.ema_weights = [
-            keras.Variable(weight.value, trainable=False, autocast=False, name=f"ema_{index}")
+            keras.Variable(weight.numpy(), trainable=False, autocast=False, name=f"ema_{index}")
             for index, weight in enumerate(self.averaged_weights)
         ]
         self.built = True

@@ -1,0 +1,146 @@
+"""What holds for every separable augmentation, shown on the chain that training uses."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+from tfsc import augment
+from tfsc.augment.flip import RandomFlip
+from tfsc.augment.separable import SeparableAugmentation, SeparableChain
+from tfsc.augment.shift import RandomShift
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3)).astype(np.uint8)
+# Not in order and beyond 32 bits, as in a long run.
+NUMBERS = np.random.default_rng(1).integers(0, 2**40, 64)
+
+
+def _chain(seed=0):
+    return SeparableChain([RandomShift(0.1, seed=seed), RandomFlip(seed=seed)])
+
+
+@pytest.fixture(scope="module")
+def augmented():
+    return _chain()(IMAGES, NUMBERS).numpy()
+
+
+def test_the_chain_shifts_first_and_flips_second(augmented):
+    shifted = RandomShift(0.1)(IMAGES, NUMBERS)
+    expected = RandomFlip()(shifted, NUMBERS)
+    np.testing.assert_allclose(augmented, expected, atol=1e-3)
+    other_order = SeparableChain([RandomFlip(), RandomShift(0.1)])(IMAGES, NUMBERS)
+    assert np.abs(augmented - other_order).max() > 10
+
+
+def test_the_chain_equals_image_data_generator_which_flips_last_too(augmented):
+    down, right = (d.numpy() for d in RandomShift(0.1).distances(NUMBERS, 32, 32))
+    flipped = RandomFlip().flipped(NUMBERS).numpy()
+    generator = ImageDataGenerator(fill_mode="nearest")
+    for index in range(16):
+        transform = {"ty": -down[index], "tx": -right[index], "flip_horizontal": flipped[index]}
+        expected = generator.apply_transform(IMAGES[index].astype(np.float32), transform)
+        np.testing.assert_allclose(augmented[index], expected, atol=1e-3)
+
+
+def test_an_image_comes_out_the_same_whatever_batch_it_is_in(augmented):
+    chain = _chain()
+    quarters = [chain(IMAGES[i : i + 16], NUMBERS[i : i + 16]).numpy() for i in range(0, 64, 16)]
+    np.testing.assert_array_equal(np.concatenate(quarters), augmented)
+    order = np.random.default_rng(2).permutation(64)
+    np.testing.assert_array_equal(chain(IMAGES[order], NUMBERS[order]), augmented[order])
+    np.testing.assert_array_equal(chain(IMAGES[5:6], NUMBERS[5:6]), augmented[5:6])
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_graphs_and_xla_give_the_same_images(augmented, jit):
+    compiled = tf.function(_chain().__call__, jit_compile=jit)
+    np.testing.assert_array_equal(compiled(tf.constant(IMAGES), tf.constant(NUMBERS)), augmented)
+
+
+def test_a_graph_with_batches_of_any_size_gives_the_same_images(augmented):
+    signature = [tf.TensorSpec([None, 32, 32, 3], tf.uint8), tf.TensorSpec([None], tf.int64)]
+    compiled = tf.function(_chain().__call__, input_signature=signature)
+    np.testing.assert_array_equal(compiled(IMAGES[:10], NUMBERS[:10]), augmented[:10])
+
+
+def test_another_seed_gives_other_images(augmented):
+    other = _chain(seed=1)(IMAGES, NUMBERS).numpy()
+    assert all(np.any(one != two) for one, two in zip(augmented, other, strict=True))
+
+
+def test_an_empty_chain_only_casts():
+    result = SeparableChain([])(IMAGES, NUMBERS)
+    assert result.dtype == tf.float32
+    np.testing.assert_array_equal(result, IMAGES)
+
+
+@pytest.mark.parametrize("dtype", [tf.uint8, tf.float32, tf.bfloat16])
+def test_any_dtype_of_images_becomes_float32(dtype):
+    images = tf.cast(IMAGES // 128, dtype)  # values that bfloat16 holds exactly
+    result = _chain()(images, NUMBERS)
+    assert result.dtype == tf.float32
+    np.testing.assert_array_equal(result, _chain()(IMAGES // 128, NUMBERS))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_leaves_it_in_float32(augmented, policy):
+    keras.config.set_dtype_policy(policy)
+    result = _chain()(IMAGES, NUMBERS)
+    assert result.dtype == tf.float32
+    np.testing.assert_array_equal(result, augmented)
+
+
+def test_gradients_reach_the_images():
+    images = tf.constant(IMAGES[:8], tf.float32)
+    weights = tf.constant(np.random.default_rng(3).normal(size=images.shape), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        result = tf.reduce_sum(weights * _chain()(images, NUMBERS[:8]))
+    gradient = tape.gradient(result, images)
+    # The map A is linear: ⟨w, A x⟩ = ⟨Aᵀ w, x⟩.
+    np.testing.assert_allclose(tf.reduce_sum(gradient * images), result, rtol=1e-3, atol=0.5)
+    # Every pixel inside the border is still somewhere in the image.
+    assert np.all(gradient.numpy()[:, 4:-4, 4:-4] != 0)
+
+
+def test_the_chain_round_trips_through_its_configuration(augmented):
+    chain = _chain()
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(chain))
+    assert [type(layer) for layer in again.layers] == [RandomShift, RandomFlip]
+    assert again.get_config() == chain.get_config()
+    np.testing.assert_array_equal(again(IMAGES, NUMBERS), augmented)
+
+
+def test_it_has_no_weights_and_keeps_the_shape():
+    chain = _chain()
+    assert chain.compute_output_shape((None, 32, 32, 3)) == (None, 32, 32, 3)
+    chain(IMAGES[:2], NUMBERS[:2])
+    assert chain.variables == []
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_out_of_range_is_named(seed):
+    with pytest.raises(ValueError, match=f"seed must be from 0 to 2.*Received: {seed}"):
+        SeparableChain([], seed=seed)
+
+
+def test_a_subclass_without_matrices_is_told_what_it_lacks():
+    with pytest.raises(NotImplementedError, match=r"SeparableAugmentation must define matrices"):
+        SeparableAugmentation()(IMAGES[:1], NUMBERS[:1])
+
+
+@pytest.mark.parametrize(
+    ("shift", "flip", "kinds"),
+    [
+        (0.07, True, [RandomShift, RandomFlip]),
+        (0.0, True, [RandomFlip]),
+        (0.1, False, [RandomShift]),
+        (0.0, False, []),
+    ],
+)
+def test_build_makes_the_chain_that_a_recipe_asks_for(shift, flip, kinds):
+    chain = augment.build(shift, flip, seed=9)
+    assert [type(layer) for layer in chain.layers] == kinds
+    assert all(layer.seed == 9 for layer in chain.layers)
+    assert all(layer.factor == shift for layer in chain.layers if isinstance(layer, RandomShift))

@@ -1,0 +1,154 @@
+"""`python -m tfsc.train` from the command line on real digits, and what it leaves behind."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+from commands import (
+    TINY,
+    assert_same_run,
+    call,
+    command,
+    environment,
+    last_arrays,
+    metrics,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A finished tiny run."""
+    folder = tmp_path_factory.mktemp("train")
+    result = call("train", *TINY, "--run_dir=run", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert "done: validation accuracy" in result.stdout
+    return folder / "run"
+
+
+def test_the_record_is_complete(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert names >= {
+        "recipe.flags",
+        "provenance.json",
+        "metrics.csv",
+        "summary.json",
+        "train.log",
+        "curves.png",
+        "split",
+        "events",
+        "checkpoints",
+        "export",
+    }
+    rows = metrics(finished)
+    assert [(row["epoch"], row["step"]) for row in rows] == [("1", "4"), ("2", "8"), ("3", "12")]
+    assert {"ema_val_accuracy", "ema_val_loss", "learning_rate"} <= rows[0].keys()
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["status"] == "done"
+    assert summary["final"]["val_accuracy"] == float(rows[-1]["val_accuracy"])
+    assert summary["images_per_second"] > 0
+    assert summary["peak_memory_mib"] > 100
+    log = (finished / "train.log").read_text().splitlines()
+    assert sum("epoch " in line and "val " in line for line in log) == 3
+    assert matplotlib.image.imread(finished / "curves.png").shape[2] in (3, 4)
+    provenance = json.loads((finished / "provenance.json").read_text())
+    assert provenance["starts"][0]["dataset"]["name"] == "digits"
+
+
+def test_tensorboard_has_every_step_and_epoch(finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(finished / "events"), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = events.Tags()["tensors"]
+    assert [e.step for e in events.Tensors("step/learning_rate")] == list(range(1, 13))
+    assert [e.step for e in events.Tensors("step/loss")] == list(range(1, 13))
+    assert {"epoch/val_accuracy", "epoch/train_loss", "epoch/ema_val_accuracy"} <= set(tags)
+
+
+def test_the_same_command_again_finds_the_run_done(finished):
+    before = (finished / "summary.json").read_text()
+    result = call("train", *TINY, "--run_dir=run", cwd=finished.parent)
+    assert result.returncode == 0
+    assert "done already" in result.stdout
+    assert (finished / "summary.json").read_text() == before
+
+
+def test_recipe_flags_replays_the_run_bit_for_bit(finished):
+    result = call("train", "--flagfile=run/recipe.flags", "--run_dir=replay", cwd=finished.parent)
+    assert result.returncode == 0, result.stderr
+    assert_same_run(finished, finished.parent / "replay")
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_run_resumes_to_the_same_weights(finished, signum, code):
+    folder, name = finished.parent, f"stopped-{code}"
+    arguments = (*TINY, f"--run_dir={name}")
+    with (folder / f"{name}.txt").open("w") as output:
+        process = subprocess.Popen(
+            command("train", *arguments),
+            cwd=folder,
+            env=environment(),
+            stdout=output,
+            stderr=output,
+        )
+        deadline = time.monotonic() + 120
+        while not (folder / name / "metrics.csv").exists():
+            assert process.poll() is None, (folder / f"{name}.txt").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.send_signal(signum)
+        assert process.wait(120) == code, (folder / f"{name}.txt").read_text()
+    summary = json.loads((folder / name / "summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    assert "Traceback" not in (folder / f"{name}.txt").read_text()
+    result = call("train", *arguments, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "resuming at step" in result.stdout
+    assert_same_run(finished, folder / name)
+
+
+def test_another_recipe_is_refused_and_names_the_difference(finished):
+    result = call("train", *TINY, "--wd=0.3", "--run_dir=run", cwd=finished.parent)
+    assert result.returncode == 1
+    assert "another recipe" in result.stderr and "wd: 0.19, 0.3" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(finished):
+    result = call(
+        "train",
+        *TINY,
+        "--optimizer=sgd",
+        "--schedule=1e30",
+        "--run_dir=diverged",
+        cwd=finished.parent,
+    )
+    assert result.returncode == 3
+    assert "the training loss is" in result.stderr and "learning rate 1e+30" in result.stderr
+    run_dir = finished.parent / "diverged"
+    assert json.loads((run_dir / "summary.json").read_text())["status"] == "diverged"
+    assert not (run_dir / "export").exists()
+
+
+def test_steps_end_the_run_inside_an_epoch(finished):
+    result = call("train", *TINY, "--steps=6", "--noexport", "--run_dir=steps", cwd=finished.parent)
+    assert result.returncode == 0, result.stderr
+    run_dir = finished.parent / "steps"
+    assert [row["step"] for row in metrics(run_dir)] == ["4", "6"]
+    assert not (run_dir / "export").exists()
+    iterations = [v for name, v in last_arrays(run_dir).items() if name.endswith("iteration")]
+    assert iterations[0] == 6
+
+
+def test_errors_in_data_come_before_a_run_directory_is_made(tmp_path):
+    result = call("train", *TINY, "--train_examples=5000", "--run_dir=run", cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [
+        "tfsc.train: --train_examples=5000: must be at most the 1437 training examples"
+    ]
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,185 @@
+"""One training step against NumPy, and what the learner promises of its state."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfsc import augment
+from tfsc.data.pipeline import TrainingPipeline
+from tfsc.data.source import Examples
+from tfsc.models.norm import FusedBatchNormalization
+from tfsc.training.learner import Learner
+
+
+def _network(norm=True, l2=None):
+    inputs = keras.Input((4, 4, 1))
+    x = keras.layers.Conv2D(
+        2, 3, padding="same", kernel_regularizer=l2, kernel_initializer="he_normal"
+    )(keras.layers.Rescaling(1 / 255)(inputs))
+    x = FusedBatchNormalization(momentum=0.9)(x) if norm else x
+    return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
+
+
+def _batch(seed=0, n=6):
+    rng = np.random.default_rng(seed)
+    return {
+        "image": tf.constant(rng.integers(0, 256, (n, 4, 4, 1)), tf.uint8),
+        "label": tf.constant(rng.integers(0, 3, n), tf.int32),
+        "number": tf.range(n, dtype=tf.int64),
+    }
+
+
+def _learner(network=None, ema=0.0, rate=0.01, optimizer=None, augmentation=None):
+    keras.utils.set_random_seed(1)
+    learner = Learner(network or _network(), augmentation, ema=ema)
+    learner.compile(optimizer=optimizer or keras.optimizers.SGD(rate), jit_compile=False)
+    learner.optimizer.build(learner.network.trainable_variables)
+    return learner
+
+
+def _softmax_cross_entropy(logits, labels):
+    logits = np.asarray(logits, np.float64)
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return -log_p[np.arange(len(labels)), labels]
+
+
+def test_a_step_descends_the_gradient_of_the_mean_cross_entropy():
+    learner = _learner(_network(norm=False), rate=0.1)
+    batch = _batch()
+    images, labels = batch["image"].numpy().astype(np.float32), batch["label"].numpy()
+    logits = learner.network(images).numpy()
+    dense = learner.network.layers[-1]
+    flat = keras.Model(learner.network.input, dense.input)(images).numpy()
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    gradient = flat.T @ (probabilities - np.eye(3)[labels]) / len(labels)
+    before = dense.kernel.numpy()
+    logs = learner.train_step(batch)
+    np.testing.assert_allclose(before - dense.kernel.numpy(), 0.1 * gradient, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(
+        logs["batch_loss"], _softmax_cross_entropy(logits, labels).mean(), rtol=1e-5
+    )
+    expected = (logits.argmax(axis=1) == labels).mean()
+    np.testing.assert_allclose(logs["accuracy"], expected, rtol=1e-6)
+
+
+def test_the_penalty_is_in_the_training_loss_only():
+    network = _network(norm=False, l2=keras.regularizers.L2(0.5))
+    learner = _learner(network, rate=0.0)
+    batch = _batch()
+    data_loss = _softmax_cross_entropy(
+        network(tf.cast(batch["image"], tf.float32)).numpy(), batch["label"].numpy()
+    ).mean()
+    penalty = 0.5 * float((network.layers[2].kernel.numpy() ** 2).sum())
+    assert float(learner.train_step(batch)["batch_loss"]) == pytest.approx(
+        data_loss + penalty, rel=1e-5
+    )
+    learner.reset_metrics()
+    logs = learner.test_step({**batch, "weight": tf.ones(6)})
+    assert float(logs["loss"]) == pytest.approx(data_loss, rel=1e-5)
+
+
+def test_evaluation_ignores_padding():
+    learner = _learner()
+    batch = _batch()
+    whole = {**batch, "weight": tf.ones(6)}
+    alone = {name: value[:4] for name, value in whole.items()}
+    padded = {**whole, "weight": tf.constant([1.0, 1, 1, 1, 0, 0])}
+    results = []
+    for data in (alone, padded):
+        learner.reset_metrics()
+        results.append({k: float(v) for k, v in learner.test_step(data).items()})
+    assert results[0] == pytest.approx(results[1], rel=1e-6)
+
+
+def test_logged_rate_is_the_one_the_step_used():
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([0, 1], [0.1, 0.2, 0.3])
+    learner = _learner(rate=schedule)
+    rates = [float(learner.train_step(_batch())["learning_rate"]) for _ in range(3)]
+    np.testing.assert_allclose(rates, [0.1, 0.2, 0.3], rtol=1e-6)
+
+
+def test_the_average_covers_every_weight_with_batchnorm_statistics():
+    learner = _learner(ema=0.75)
+    expected = [weight.numpy().astype(np.float64) for weight in learner.network.weights]
+    assert len(learner.ema_weights) == len(learner.network.weights) == 8
+    for seed in range(3):
+        learner.train_step(_batch(seed))
+        expected = [
+            0.75 * average + 0.25 * weight.numpy()
+            for average, weight in zip(expected, learner.network.weights, strict=True)
+        ]
+    for average, value in zip(learner.ema_weights, expected, strict=True):
+        np.testing.assert_allclose(average.numpy(), value, rtol=1e-5, atol=1e-6)
+
+
+def test_swapping_the_average_twice_restores_every_bit():
+    learner = _learner(ema=0.9)
+    learner.train_step(_batch())
+    before = {name: variable.numpy() for name, variable in learner.state().items()}
+    learner.swap_ema()
+    first = learner.network.weights[0].numpy()
+    np.testing.assert_array_equal(first, before["ema/0000/" + learner.ema_weights[0].path])
+    learner.swap_ema()
+    for name, variable in learner.state().items():
+        np.testing.assert_array_equal(variable.numpy(), before[name])
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("optimizer", [keras.optimizers.AdamW, keras.optimizers.SGD])
+def test_state_is_all_that_the_next_step_depends_on(ema, optimizer):
+    learner = _learner(ema=ema, optimizer=optimizer(0.01), augmentation=augment.build(0.1, True, 3))
+    for seed in range(2):
+        learner.train_step(_batch(seed))
+    held = {name: variable.numpy() for name, variable in learner.state().items()}
+    learner.train_step(_batch(2))
+    expected = {name: variable.numpy() for name, variable in learner.state().items()}
+
+    again = _learner(ema=ema, optimizer=optimizer(0.01), augmentation=augment.build(0.1, True, 3))
+    # Layer names are numbered through a process; a run's process builds its network once.
+    values = list(held.values())
+    assert len(again.state()) == len(values)
+    for variable, value in zip(again.state().values(), values, strict=True):
+        variable.assign(value)
+    again.train_step(_batch(2))
+    for variable, value in zip(again.state().values(), expected.values(), strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_augmentation_sees_float32_and_sample_numbers():
+    seen = {}
+
+    class Spy(keras.layers.Layer):
+        def call(self, images, sample_numbers):
+            seen["dtype"], seen["numbers"] = images.dtype, sample_numbers
+            return images
+
+    learner = _learner(augmentation=Spy())
+    learner.train_step(_batch())
+    assert seen["dtype"] == "float32"
+    np.testing.assert_array_equal(seen["numbers"], np.arange(6))
+
+
+def test_ema_out_of_range_is_refused():
+    with pytest.raises(ValueError, match=r"ema must be at least 0 and below 1. Received: 1.0"):
+        Learner(_network(), ema=1.0)
+
+
+def test_steps_per_execution_and_xla_do_not_change_the_result():
+    def weights(**compile_options):
+        learner = _learner(augmentation=augment.build(0.1, True, 3))
+        learner.compile(optimizer=keras.optimizers.SGD(0.1), **compile_options)
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (30, 4, 4, 1)).astype(np.uint8)
+        examples = Examples(images, rng.integers(0, 3, 30).astype(np.int32))
+        pipeline = TrainingPipeline(examples, batch_size=6, seed=0)
+        learner.fit(pipeline.batches(0, 5), shuffle=False, verbose=0)
+        assert int(learner.optimizer.iterations) == 5
+        return [weight.numpy() for weight in learner.network.weights]
+
+    plain = weights(jit_compile=False, steps_per_execution=1)
+    grouped = weights(jit_compile=False, steps_per_execution=3)  # 5 is no multiple of 3
+    compiled = weights(jit_compile=True, steps_per_execution=1)
+    for one, two, three in zip(plain, grouped, compiled, strict=True):
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_allclose(one, three, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,52 @@
+"""--precision and --xla on a machine without a GPU."""
+
+import keras
+import pytest
+import tensorflow as tf
+
+from tfsc.errors import RecipeError
+from tfsc.training import precision
+
+
+def _tf32():
+    return tf.config.experimental.tensor_float_32_execution_enabled()
+
+
+@pytest.mark.parametrize(
+    ("name", "policy", "tf32"),
+    [
+        ("fp32", "float32", False),
+        ("tf32", "float32", True),
+        ("bf16", "mixed_bfloat16", True),
+    ],
+)
+def test_policy_and_tf32(name, policy, tf32):
+    precision.set_precision(name)
+    assert keras.mixed_precision.dtype_policy().name == policy
+    assert _tf32() is tf32
+
+
+def test_fp16_on_a_cpu_is_refused_with_reason_and_alternative(monkeypatch):
+    monkeypatch.setattr(precision, "has_gpu", lambda: False)
+    with pytest.raises(RecipeError, match=r"--precision=fp16: needs a GPU.*--precision=bf16"):
+        precision.set_precision("fp16")
+
+
+def test_fp16_on_a_gpu_is_mixed_float16(monkeypatch):
+    monkeypatch.setattr(precision, "has_gpu", lambda: True)
+    precision.set_precision("fp16")
+    assert keras.mixed_precision.dtype_policy().name == "mixed_float16"
+
+
+@pytest.mark.parametrize(
+    ("xla", "gpu", "used"),
+    [
+        ("on", False, True),
+        ("off", True, False),
+        ("auto", True, True),
+        ("auto", False, False),
+    ],
+)
+def test_xla_auto_follows_the_device(monkeypatch, xla, gpu, used):
+    monkeypatch.setattr(precision, "has_gpu", lambda: gpu)
+    assert precision.use_xla(xla) is used
