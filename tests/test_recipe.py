@@ -13,7 +13,7 @@ from tfsc.errors import RecipeError
 from tfsc.recipe import Recipe, define_flags, settings
 from tfsc.schedules import language
 
-_FUZZ = hypothesis_settings(max_examples=150, deadline=None)
+_FUZZ = hypothesis_settings(max_examples=80, deadline=None)
 
 _NO_IDENTITY = {
     "run_dir",

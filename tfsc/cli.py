@@ -27,15 +27,15 @@ def _parse(argv: Sequence[str]) -> list[str]:
     """Parse flags; unlike absl, refuse stray words and say what is wrong in one line."""
     try:
         rest = flags.FLAGS(list(argv), known_only=False)
-    except flags.Error as error:
-        _fail(RecipeError(" ".join(str(error).split()) + " (--help lists the flags)"))
     except UnicodeDecodeError as error:
         _fail(RecipeError(f"--flagfile: must be UTF-8 text: {error}"))
+    except (flags.Error, ValueError) as error:  # absl lets some ValueErrors through
+        _fail(RecipeError(" ".join(str(error).split()) + " (--help lists the flags)"))
     # absl's default would show other packages' notes.
     if flags.FLAGS["verbosity"].using_default_value:
         flags.FLAGS.verbosity = logging.WARNING
     if len(rest) > 1:
-        stray = " ".join(rest[1:])
+        stray = " ".join(" ".join(rest[1:]).split())
         _fail(RecipeError(f"unexpected words: {stray}; settings are written --name=value"))
     return rest
 
@@ -47,11 +47,17 @@ def _fail(error: TfscError) -> None:
     sys.exit(error.exit_code)
 
 
-_CHATTER = (b"oneDNN custom operations are on", b"before absl::InitializeLog()")
+_CHATTER = (
+    b"oneDNN custom operations are on",
+    b"before absl::InitializeLog()",
+    # On a machine without a GPU, from the package that can use one.
+    b"Could not find cuda drivers",
+    b"failed call to cuInit",
+)
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow without two notes that no setting of its own silences.
+    """Import TensorFlow and find the devices, without notes that no setting silences.
 
     They come from native code before any logger is set up, so the file descriptor itself is
     redirected; whatever else was written is shown.
@@ -62,7 +68,9 @@ def import_tensorflow() -> None:
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
-            import tensorflow  # noqa: F401
+            import tensorflow
+
+            tensorflow.config.list_physical_devices()
         finally:
             os.dup2(original, 2)
             os.close(original)

@@ -27,7 +27,7 @@ _OUT = flags.DEFINE_string(
 def main() -> None:
     if not _RUN_DIR.value:
         raise RecipeError("--run_dir: must name the run, e.g. --run_dir=runs/<run>")
-    if _CHECKPOINT.value not in ("last", "best") and not _CHECKPOINT.value.isdigit():
+    if _CHECKPOINT.value not in ("last", "best") and not _CHECKPOINT.value.isdecimal():
         raise RecipeError(f"--checkpoint={_CHECKPOINT.value}: must be last, best or a step")
     if not (Path(_RUN_DIR.value) / "recipe.flags").is_file():
         raise RunDirectoryError(

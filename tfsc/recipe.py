@@ -8,7 +8,6 @@ setting come at once.
 import dataclasses
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +87,6 @@ class Setting:
             items = value if self.kind is tuple else (value,)
             good = len(items) > 0 and all(
                 type(item) is (int if self.kind is tuple else self.kind)
-                and math.isfinite(item)
                 and self.low <= item <= self.high
                 for item in items
             )
@@ -96,7 +94,7 @@ class Setting:
             good = value.isprintable() and (not self.choices or value in self.choices)
         if not good:
             raise ValueError(f"must be {self.rule}")
-        return value
+        return value + 0.0 if self.kind is float else value  # −0 is 0
 
     def text(self, value: Any) -> str:
         """Flag text that `parse` reads back as `value`."""

@@ -243,7 +243,5 @@ def test_a_saved_network_gives_the_same_logits(tmp_path, policy):
     # The policy is the file's, not the session's.
     keras.config.set_dtype_policy("float32")
     loaded = keras.saving.load_model(tmp_path / "network.keras", safe_mode=True)
-    np.testing.assert_array_equal(
-        loaded(IMAGES, training=False), network(IMAGES, training=False)
-    )
+    np.testing.assert_array_equal(loaded(IMAGES, training=False), network(IMAGES, training=False))
     np.testing.assert_allclose(tf.add_n(loaded.losses), tf.add_n(network.losses), rtol=1e-6)

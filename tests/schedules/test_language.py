@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tfsc.schedules.language import NAMED, SHAPES, Knot, ScheduleSyntaxError, Segments, parse
 
-_FUZZ = settings(max_examples=150, deadline=None)
+_FUZZ = settings(max_examples=100, deadline=None)
 
 # Seed 000's two schedules, computed by a program of its own (quarter cosine): epoch, rate.
 _TYPE_I = {
@@ -286,6 +286,7 @@ def test_line_ends_and_tabs_keep_the_caret_under_the_fault():
     with pytest.raises(ScheduleSyntaxError) as caught:
         parse("[8e-4,0]\n\tlni[1e-3,5]")
     _, text, caret = str(caught.value).split("\n")
+    assert text == "  [8e-4,0]  lni[1e-3,5]"  # a tab is as wide as the terminal likes
     assert text[caret.index("^") :] == "lni[1e-3,5]"
 
 

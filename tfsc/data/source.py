@@ -289,7 +289,7 @@ def _write_cache(entry: Path, source: Source) -> None:
             "digest": source.digest,
             "arrays": {name: _array_digest(array) for name, array in arrays.items()},
         }
-        (temporary / "meta.json").write_text(json.dumps(meta, indent=1))
+        (temporary / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
         temporary.rename(entry)
     except OSError as error:
         # Another process may have been first; a full disk only costs the next start its speed.
@@ -304,7 +304,7 @@ def _read_cache(entry: Path) -> Source | None:
         return None
     damaged = "meta.json"
     try:
-        meta = json.loads((entry / "meta.json").read_text())
+        meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
         arrays = {}
         for name, expected in meta["arrays"].items():
             damaged = f"{name}.npy"

@@ -63,7 +63,7 @@ def write_export(
 def _write_saved_model(network: keras.Model, class_names: tuple[str, ...], directory: Path) -> None:
     # The asset is copied into the SavedModel; its own file then goes.
     names_file = directory / CLASS_NAMES_FILE
-    names_file.write_text("\n".join(class_names) + "\n")
+    names_file.write_text("\n".join(class_names) + "\n", encoding="utf-8")
     module = tf.Module()
     module.network = network
     module.class_names = tf.saved_model.Asset(str(names_file))
@@ -121,7 +121,7 @@ def _read_saved_model(path: Path, folder: Path) -> ExportedModel:
         loaded = tf.saved_model.load(str(folder))
         signature = loaded.signatures["uint8"]
         names_file = Path(loaded.class_names.asset_path.numpy().decode())
-        class_names = tuple(names_file.read_text().splitlines())
+        class_names = tuple(names_file.read_text(encoding="utf-8").splitlines())
         (images,) = (
             spec for spec in signature.structured_input_signature[1].values() if spec is not None
         )
@@ -151,7 +151,9 @@ def _read_keras(path: Path) -> ExportedModel:
     recipe, step, names = None, None, None
     if (path.parent / "export.json").exists():
         recipe, step = _read_record(path.parent)
-        names = tuple(json.loads((path.parent / "export.json").read_text())["class_names"])
+        names = tuple(
+            json.loads((path.parent / "export.json").read_text(encoding="utf-8"))["class_names"]
+        )
     return ExportedModel(
         lambda batch: step_of(tf.constant(batch)).numpy(), shape, names, recipe, step
     )
@@ -161,8 +163,16 @@ def _read_record(directory: Path) -> tuple[Recipe | None, int | None]:
     """Recipe and step beside a model, where they are."""
     recipe_path, record_path = directory / "recipe.flags", directory / "export.json"
     try:
-        recipe = Recipe.from_flagfile(recipe_path.read_text()) if recipe_path.exists() else None
-        step = json.loads(record_path.read_text())["step"] if record_path.exists() else None
+        recipe = (
+            Recipe.from_flagfile(recipe_path.read_text(encoding="utf-8"))
+            if recipe_path.exists()
+            else None
+        )
+        step = (
+            json.loads(record_path.read_text(encoding="utf-8"))["step"]
+            if record_path.exists()
+            else None
+        )
     except (RecipeError, OSError, ValueError, KeyError) as error:
         raise ExportError(f"--export={directory}: its record is damaged: {error}") from None
     return recipe, step

@@ -11,21 +11,24 @@ def build(
     """The recipe's optimizer around a schedule.
 
     Keras' `weight_decay` is decoupled for AdamW and SGD alike: θ ← θ − rate·λ·θ, then the step, on
-    every variable. This λ is the one in seed 000's tables.
+    every variable. This λ is the one in seed 000's tables. Names are fixed, because checkpoints
+    know the optimizer's variables by them and Keras would number a second one in a process.
     """
     return OPTIMIZERS[recipe.optimizer](recipe, schedule)
 
 
 def _adamw(recipe, schedule):
-    return keras.optimizers.AdamW(schedule, weight_decay=recipe.wd)
+    return keras.optimizers.AdamW(schedule, weight_decay=recipe.wd, name="adamw")
 
 
 def _adam(recipe, schedule):
-    return keras.optimizers.Adam(schedule)
+    return keras.optimizers.Adam(schedule, name="adam")
 
 
 def _sgd(recipe, schedule):
-    return keras.optimizers.SGD(schedule, momentum=recipe.momentum, weight_decay=recipe.wd or None)
+    return keras.optimizers.SGD(
+        schedule, momentum=recipe.momentum, weight_decay=recipe.wd or None, name="sgd"
+    )
 
 
 OPTIMIZERS = {"adamw": _adamw, "adam": _adam, "sgd": _sgd}

@@ -65,7 +65,7 @@ class RunDirectory:
     def _claim(self) -> None:
         """Write the recipe into a new directory, or check that an old one has the same."""
         if not self.recipe_path.exists():
-            if any(path.name != ".lock" for path in self.path.iterdir()):
+            if any(path.name not in (".lock", ".recipe.flags.tmp") for path in self.path.iterdir()):
                 raise RunDirectoryError(
                     f"--run_dir={self.path}: holds other files and no recipe.flags; name a new "
                     "directory"
@@ -129,7 +129,7 @@ class RunDirectory:
 
     def log(self, line: str) -> None:
         """Append a dated line to train.log."""
-        with (self.path / "train.log").open("a") as file:
+        with (self.path / "train.log").open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
 
@@ -148,7 +148,7 @@ def read_recipe(run_dir: Path) -> Recipe:
     """
     path = run_dir / "recipe.flags"
     try:
-        return Recipe.from_flagfile(path.read_text())
+        return Recipe.from_flagfile(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise RunDirectoryError(f"{run_dir} is no run directory: {error}") from None
 
@@ -160,8 +160,11 @@ def read_json(path: Path) -> dict[str, Any]:
         RunDirectoryError: if the file is there and damaged.
     """
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("not a JSON object")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise RunDirectoryError(f"{path} is damaged: {error}") from None
+    return content

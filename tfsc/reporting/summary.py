@@ -10,7 +10,7 @@ TRANSITIONS = (0.91, 0.92, 0.925, 0.927, 0.928, 0.93)
 def transition_epochs(history: list[dict[str, Any]], threshold: float) -> dict[str, int | None]:
     """First epoch (from 1) whose validation accuracy reaches each level; None if none does."""
     return {
-        f"{level:g}": next((row["epoch"] for row in history if row["val_accuracy"] >= level), None)
+        str(level): next((row["epoch"] for row in history if row["val_accuracy"] >= level), None)
         for level in sorted({*TRANSITIONS, threshold})
     }
 

@@ -7,6 +7,8 @@ from keras import ops
 
 from tfsc.schedules import language
 
+_LAST_STEP = 2**31 - 1  # fits every integer type a step may have
+
 
 @keras.saving.register_keras_serializable("tfsc")
 class SegmentSchedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -36,8 +38,10 @@ class SegmentSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, text: str, steps_per_epoch: int, per: str = "step"):
         super().__init__()
-        if steps_per_epoch < 1:
-            raise ValueError(f"steps_per_epoch must be at least 1. Received: {steps_per_epoch}")
+        if not steps_per_epoch >= 1 or steps_per_epoch % 1:
+            raise ValueError(
+                f"steps_per_epoch must be a whole number from 1. Received: {steps_per_epoch}"
+            )
         if per not in ("step", "epoch"):
             raise ValueError(f"per must be 'step' or 'epoch'. Received: {per!r}")
         self.segments = language.parse(text)
@@ -60,8 +64,17 @@ class SegmentSchedule(keras.optimizers.schedules.LearningRateSchedule):
                 value = end.value + (start.value - end.value) * ops.cos(math.pi / 2 * t)
             else:
                 value = ops.full_like(epoch, start.value)
-            rate = ops.where(epoch >= start.position, value, rate)
-        return ops.where(epoch >= knots[-1].position, knots[-1].value, rate)
+            rate = ops.where(step >= self._first_step(start), value, rate)
+        return ops.where(step >= self._first_step(knots[-1]), knots[-1].value, rate)
+
+    def _first_step(self, knot: language.Knot) -> int:
+        """The step from which a knot holds, as an integer: compilers turn /n into ·(1/n)."""
+        moves_per_epoch = 1 if self.per == "epoch" else self.steps_per_epoch
+        position = min(knot.position, _LAST_STEP)
+        move = math.floor(position * moves_per_epoch)
+        while move / moves_per_epoch < position:
+            move += 1
+        return min(move * (self.steps_per_epoch // moves_per_epoch), _LAST_STEP)
 
     def value(self, step: int) -> float:
         """The same learning rate in float64, without TensorFlow: for tables and plots."""

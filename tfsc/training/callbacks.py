@@ -1,6 +1,7 @@
 """Keras callbacks of a run: signals, the step log, the progress line."""
 
 import math
+import shutil
 import signal
 import sys
 import time
@@ -133,7 +134,8 @@ class ProgressLine(keras.callbacks.Callback):
 
     @staticmethod
     def _draw(text: str) -> None:
-        sys.stderr.write(f"\r\x1b[2K{text}")
+        width = shutil.get_terminal_size().columns - 1  # a wrapped line could not be redrawn
+        sys.stderr.write(f"\r\x1b[2K{text[:width]}")
         sys.stderr.flush()
 
 

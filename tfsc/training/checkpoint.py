@@ -83,7 +83,7 @@ class CheckpointStore:
         found = []
         for meta_path in sorted(self.directory.glob("step-*.json"), reverse=True):
             try:
-                meta = json.loads(meta_path.read_text())
+                meta = json.loads(meta_path.read_text(encoding="utf-8"))
                 found.append(
                     Checkpoint(
                         step=int(meta["step"]),

@@ -170,7 +170,9 @@ class _Run:
             raise
         finally:
             self.step = int(self.learner.optimizer.iterations)
-        self.epoch_training = _rounded(self.learner.get_metrics_result())
+            # Also when a signal came with the last step: then only the evaluation is left.
+            if self.step == end:
+                self.epoch_training = _rounded(self.learner.get_metrics_result())
 
     def evaluate_epoch(self) -> dict[str, Any]:
         """Evaluate after an epoch; return its row of metrics.csv."""

@@ -1,0 +1,135 @@
+"""Callbacks and clock of a run, driven as Keras drives them."""
+
+import io
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfsc.errors import Diverged, Interrupted
+from tfsc.training import callbacks, clock
+
+
+class _Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def _drive(callback, batches, steps, logs=None, epoch=0):
+    callback.set_params({"steps": steps})
+    callback.on_epoch_begin(epoch)
+    for batch in batches:
+        callback.on_train_batch_end(batch, logs or {})
+    callback.on_epoch_end(epoch)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (59.6, "1:00"), (61, "1:01"), (3599, "59:59"), (7325, "2:02:05")],
+)
+def test_duration(seconds, text):
+    assert callbacks.duration(seconds) == text
+
+
+def test_the_last_execution_of_an_epoch_may_be_short():
+    callback = keras.callbacks.Callback()
+    callback.set_params({"steps": 5})
+    # Keras reports executions of three as 2 and 5 although only five steps ran.
+    assert [callbacks.steps_done(callback, batch) for batch in (2, 5)] == [3, 5]
+
+
+def test_progress_shows_the_time_left_on_a_terminal(monkeypatch):
+    screen = _Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("COLUMNS", "200")
+    times = iter([10.0, 11.0, 12.0])  # one second a step after the first, which compiles
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(times))
+    line = callbacks.ProgressLine(total_steps=103, batch_size=64, epochs=25)
+    _drive(line, range(3), steps=4, logs={"loss": 0.5, "accuracy": 0.75}, epoch=6)
+    frames = screen.getvalue().split("\r\x1b[2K")
+    assert "epoch 7/25" in frames[2] and "3/4" in frames[2]
+    assert "loss 0.5000  accuracy 0.7500  64 images/s  1:40 left" in frames[2]
+    assert frames[-1] == ""
+
+
+def test_progress_fits_the_terminal(monkeypatch):
+    screen = _Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("COLUMNS", "40")
+    callbacks.ProgressLine._draw("x" * 100)
+    assert screen.getvalue() == "\r\x1b[2K" + "x" * 39
+
+
+def test_progress_is_silent_elsewhere(monkeypatch):
+    output = io.StringIO()
+    monkeypatch.setattr("sys.stderr", output)
+    line = callbacks.ProgressLine(total_steps=4, batch_size=1, epochs=1)
+    _drive(line, range(4), steps=4, logs={"loss": 0.5, "accuracy": 0.75})
+    assert output.getvalue() == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_end_of_the_step(number):
+    before = signal.getsignal(number)
+    with callbacks.StopOnSignal() as stop:
+        stop.on_train_batch_end(0)  # nothing has arrived
+        os.kill(os.getpid(), number)
+        with pytest.raises(Interrupted) as caught:
+            stop.on_train_batch_end(1)
+        assert caught.value.exit_code == 128 + number
+        with pytest.raises(Interrupted):
+            stop.on_test_batch_end(0)
+        # A second one is not held back.
+        assert signal.getsignal(number) is before
+    assert signal.getsignal(number) is before
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_rate(tmp_path):
+    log = callbacks.StepLog(tf.summary.create_file_writer(str(tmp_path)))
+    log.first_step = 40
+    log.set_params({"steps": 10})
+    log.on_train_batch_end(0, {"batch_loss": 1.0, "learning_rate": 0.1})
+    with pytest.raises(Diverged, match=r"loss is nan at step 42 \(learning rate 0.1\)"):
+        log.on_train_batch_end(1, {"batch_loss": np.nan, "learning_rate": 0.1})
+
+
+def test_metrics_of_an_interrupted_epoch_come_back_after_fits_reset():
+    metric = keras.metrics.Mean()
+    metric.update_state([1.0, 2.0, 6.0])
+    restore = callbacks.RestoreMetrics([metric])
+    metric.reset_state()
+    restore.on_epoch_begin(0)
+    metric.update_state([3.0])
+    assert float(metric.result()) == 3.0
+
+
+def test_the_clock_leaves_out_the_first_execution_and_survives_a_restart(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: now[0])
+
+    def epoch(timer, times):
+        timer.set_params({"steps": len(times)})
+        timer.on_epoch_begin(0)
+        for batch, seconds in enumerate(times):
+            now[0] += seconds
+            timer.on_train_batch_end(batch)
+        timer.on_epoch_end(0)
+
+    timer = clock.Clock(batch_size=10)
+    epoch(timer, [60.0, 1.0, 1.0])  # a minute of compilation
+    timer.book_evaluation(5.0)
+    lap = timer.lap()
+    assert lap == {"train_seconds": 62.0, "evaluation_seconds": 5.0, "images_per_second": 10.0}
+    epoch(timer, [2.0, 2.0])
+    assert timer.lap()["images_per_second"] == 5.0
+
+    again = clock.Clock(batch_size=10, totals=timer.now())
+    epoch(again, [30.0, 1.0])
+    totals = again.now()
+    assert totals["timed_images"] == 20 + 20 + 10
+    assert totals["timed_seconds"] == 2.0 + 4.0 + 1.0
+    assert totals["train_seconds"] == 62.0 + 4.0 + 31.0
+    assert totals["total_seconds"] == pytest.approx(97.0)
