@@ -84,7 +84,7 @@ def test_numbers_of_a_long_run_do_not_wrap():
 
 
 def test_every_epoch_and_seed_has_an_order_of_its_own():
-    # tf.random.experimental.index_shuffle reads but the lowest 8 bits of its seeds.
+    # tf.random.experimental.index_shuffle, which fails here, reads 8 bits of its seeds.
     orders = np.concatenate([_orders(60, seed, 520) for seed in (0, 256, 2**31 - 1)])
     assert len(np.unique(orders, axis=0)) == 3 * 520
 

@@ -3,10 +3,8 @@
 import keras
 import tensorflow as tf
 
-from tfsc.augment.draws import uniform_pair
+from tfsc import random
 from tfsc.augment.separable import SeparableAugmentation
-
-_STREAM = 2
 
 
 @keras.saving.register_keras_serializable("tfsc")
@@ -19,7 +17,7 @@ class RandomFlip(SeparableAugmentation):
 
     def flipped(self, sample_numbers):
         """Which images are mirrored, bool [n]."""
-        draw, _ = uniform_pair(self.seed, _STREAM, sample_numbers)
+        draw, _ = random.uniform_pair(self.seed, random.FLIP, sample_numbers)
         return draw < 0.5
 
     def matrices(self, sample_numbers, height, width):

@@ -3,10 +3,8 @@
 import keras
 import tensorflow as tf
 
-from tfsc.augment.draws import uniform_pair
+from tfsc import random
 from tfsc.augment.separable import SeparableAugmentation
-
-_STREAM = 1
 
 
 @keras.saving.register_keras_serializable("tfsc")
@@ -37,7 +35,7 @@ class RandomShift(SeparableAugmentation):
 
     def distances(self, sample_numbers, height: int, width: int):
         """Shift down and right in pixels, two float32 [n]."""
-        down, right = uniform_pair(self.seed, _STREAM, sample_numbers)
+        down, right = random.uniform_pair(self.seed, random.SHIFT, sample_numbers)
         return (
             (2 * down - 1) * (self.factor * height),
             (2 * right - 1) * (self.factor * width),

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tfsc import random
 from tfsc.data.source import Examples
 
 
@@ -46,22 +47,31 @@ class TrainingPipeline:
             [batch], "number" int64 [batch], the global sample number: step·batch_size + position
             in the batch.
         """
-        dataset = tf.data.Dataset.range(start, stop)
-        dataset = dataset.map(self._batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        per_epoch = self.steps_per_epoch
+
+        def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+            order = random.permutation(self.seed, random.ORDER, epoch, self.count)
+            first = tf.maximum(tf.constant(start, tf.int64), epoch * per_epoch)
+            last = tf.minimum(tf.constant(stop, tf.int64), (epoch + 1) * per_epoch)
+            return tf.data.Dataset.range(first, last).map(
+                lambda step: self._batch(step, order),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+
+        epochs = tf.data.Dataset.range(start // per_epoch, -(-stop // per_epoch))
+        dataset = epochs.flat_map(epoch_batches)
+        # flat_map loses the count, by which Keras knows where an epoch ends.
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(stop - start))
         return _plain(dataset.prefetch(4))
 
-    def _batch(self, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        epoch, step_in_epoch = step // self.steps_per_epoch, step % self.steps_per_epoch
+    def _batch(self, step: tf.Tensor, order: tf.Tensor) -> dict[str, tf.Tensor]:
         within = tf.range(self.batch_size, dtype=tf.int64)
-        order = tf.random.experimental.index_shuffle(
-            step_in_epoch * self.batch_size + within,
-            seed=tf.stack([tf.constant(self.seed, tf.int64), epoch]),
-            max_index=tf.constant(self.count - 1, tf.int64),
-        )
-        order = tf.ensure_shape(order, [self.batch_size])
+        first = (step % self.steps_per_epoch) * self.batch_size
+        chosen = tf.ensure_shape(order[first : first + self.batch_size], [self.batch_size])
         return {
-            "image": tf.gather(self._images, order),
-            "label": tf.gather(self._labels, order),
+            "image": tf.gather(self._images, chosen),
+            "label": tf.gather(self._labels, chosen),
             "number": step * self.batch_size + within,
         }
 

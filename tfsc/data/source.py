@@ -20,7 +20,7 @@ from absl import logging
 
 from tfsc.errors import DataError
 
-CACHE_FORMAT = 1  # raise it when the decoded arrays or their layout change
+CACHE_FORMAT = 2  # raise it when the decoded arrays or their layout change
 DIGITS = "digits"
 
 
@@ -180,6 +180,8 @@ def _download(name: str, data_dir: str) -> Path:
         first_line = str(error).strip().splitlines()[0]
         raise DataError(f"--dataset={name}: TFDS has no such dataset: {first_line}") from None
     _check_kind(name, builder.info)
+    if (Path(builder.data_dir) / "dataset_info.json").exists():
+        return Path(builder.data_dir)  # in its default configuration
     reason = _unreachable_host(builder)
     if not reason:
         try:
@@ -200,7 +202,7 @@ def _download(name: str, data_dir: str) -> Path:
 
 def _unreachable_host(builder) -> str:
     """Why the download cannot start, at once: TFDS itself would retry for minutes."""
-    for url in builder.url_infos:
+    for url in builder.url_infos or ():
         host = urllib.parse.urlsplit(url).hostname
         try:
             socket.getaddrinfo(host, None)
@@ -228,7 +230,7 @@ def _decode(prepared: Path) -> Source:
 
     try:
         builder = tfds.builder_from_directory(str(prepared))
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:
         raise DataError(f"{prepared} is no readable TFDS directory: {error}") from error
     _check_kind(builder.name, builder.info)
     for split in ("train", "test"):
@@ -289,7 +291,9 @@ def _write_cache(entry: Path, source: Source) -> None:
             "digest": source.digest,
             "arrays": {name: _array_digest(array) for name, array in arrays.items()},
         }
-        (temporary / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        text = json.dumps(meta, indent=1)
+        text = f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
+        (temporary / "meta.json").write_text(text, encoding="utf-8")
         temporary.rename(entry)
     except OSError as error:
         # Another process may have been first; a full disk only costs the next start its speed.
@@ -304,7 +308,10 @@ def _read_cache(entry: Path) -> Source | None:
         return None
     damaged = "meta.json"
     try:
-        meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
+        expected, _, text = (entry / "meta.json").read_text(encoding="utf-8").partition("\n")
+        if hashlib.sha256(text.encode()).hexdigest() != expected:
+            raise ValueError("digest differs")
+        meta = json.loads(text)
         arrays = {}
         for name, expected in meta["arrays"].items():
             damaged = f"{name}.npy"
@@ -320,7 +327,7 @@ def _read_cache(entry: Path) -> Source | None:
             tuple(meta["class_names"]),
             meta["digest"],
         )
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+    except Exception as error:
         logging.warning("decode cache %s is damaged (%s); decoding again", entry / damaged, error)
         shutil.rmtree(entry)
         return None

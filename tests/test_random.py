@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from tfsc.augment.draws import threefry2x32, uniform_pair
+from tfsc.random import threefry2x32, uniform_pair
 
 MANY = 20_000
 # Each check below is a draw of luck fixed by its seed; a sound generator fails one in 10,000.

@@ -1,10 +1,10 @@
-"""Random draws keyed by (seed, stream, sample number): the Threefry-2×32 counter generator.
+"""Chance without state: draws keyed by (seed, stream, number), from the Threefry-2×32 generator.
 
 tf.random.stateless_* draws a whole tensor from one key, so an image's draw would depend on its
-place in the batch. Here every sample number is a counter of its own. Threefry is the generator of
+place in the batch. Here every number is a counter of its own. Threefry is the generator of
 jax.random; its 20 rounds are a hundred small integer operations a batch, which XLA fuses into one.
 Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"; the published test
-vectors are in tests/augment/test_draws.py.
+vectors are in tests/test_random.py.
 """
 
 import tensorflow as tf
@@ -30,22 +30,47 @@ def threefry2x32(
     return x0, x1
 
 
+# One stream for each kind of draw, so that kinds are independent under one seed.
+SHIFT, FLIP, ORDER = 1, 2, 3
+
+
+def _words(seed: int, stream: int, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    key = (tf.constant(seed, tf.uint32), tf.constant(stream, tf.uint32))
+    return threefry2x32(key, (low, high))
+
+
+def permutation(seed: int, stream: int, number: tf.Tensor, count: int) -> tf.Tensor:
+    """A uniformly drawn order of 0 … count − 1, int64 [count].
+
+    The indices sorted by 64 random bits each. (`tf.random.experimental.index_shuffle` needs no
+    sort, but orders of neighbouring seeds correlate: r ≈ 0.75 at 50,000 examples.)
+
+    Args:
+        seed, stream: as in `uniform_pair`.
+        number: scalar integer, 0 ≤ number < 2³²: which of the stream's orders.
+        count: length, at most 2³².
+    """
+    number = tf.fill([count], tf.cast(number, tf.uint32))
+    first, second = _words(seed, stream, tf.cast(tf.range(count), tf.uint32), number)
+    keys = tf.bitwise.left_shift(tf.cast(first, tf.int64), tf.constant(32, tf.int64))
+    return tf.argsort(keys | tf.cast(second, tf.int64), stable=True, name="order")
+
+
 def uniform_pair(seed: int, stream: int, sample_numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Two independent uniform draws in [0, 1) for each sample.
 
     Args:
         seed: 0 ≤ seed < 2³².
-        stream: 0 ≤ stream < 2³²; one for each kind of draw, so that kinds are independent.
+        stream: 0 ≤ stream < 2³²; one of those above.
         sample_numbers: int64 [n], at least 0.
 
     Returns:
         Two float32 tensors [n], multiples of 2⁻²⁴.
     """
-    key = (tf.constant(seed, tf.uint32), tf.constant(stream, tf.uint32))
     numbers = tf.cast(sample_numbers, tf.int64)
     low = tf.cast(tf.bitwise.bitwise_and(numbers, 0xFFFFFFFF), tf.uint32)
     high = tf.cast(tf.bitwise.right_shift(numbers, tf.constant(32, tf.int64)), tf.uint32)
-    words = threefry2x32(key, (low, high))
+    words = _words(seed, stream, low, high)
     return tuple(
         tf.cast(tf.bitwise.right_shift(word, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
         for word in words
