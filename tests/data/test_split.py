@@ -131,13 +131,16 @@ def test_indices_name_the_images_whatever_the_sizes(n_train, n_test, kind, share
     assert max(counts) - min(counts) <= 2
 
 
-@pytest.mark.parametrize("count", [195, 199])
-def test_almost_all_train_examples_may_be_asked_for(count):
-    # What is left out has fewer examples than there are classes; that must not matter.
+def test_almost_all_train_examples_may_be_asked_for():
     source = _source()
-    result = split(source, "test", count, seed=0)
+    result = split(source, "test", 195, seed=0)
     _assert_true_to(source, result)
-    assert len(result.train) == count
+    assert len(result.train) == 195
+
+
+def test_a_rest_without_every_class_is_refused_with_the_rule():
+    with pytest.raises(DataError, match="what is left must each have an example of each of the 5"):
+        split(_source(), "test", 199, seed=0)
 
 
 @pytest.mark.parametrize(("kind", "most"), [("test", 200), ("stratified", 150), ("merged", 200)])

@@ -12,6 +12,7 @@ import shutil
 import socket
 import tempfile
 import urllib.parse
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -202,6 +203,8 @@ def _download(name: str, data_dir: str) -> Path:
 
 def _unreachable_host(builder) -> str:
     """Why the download cannot start, at once: TFDS itself would retry for minutes."""
+    if urllib.request.getproxies():
+        return ""  # the proxy resolves names
     for url in builder.url_infos or ():
         host = urllib.parse.urlsplit(url).hostname
         try:
@@ -230,7 +233,7 @@ def _decode(prepared: Path) -> Source:
 
     try:
         builder = tfds.builder_from_directory(str(prepared))
-    except Exception as error:
+    except Exception as error:  # its parsers raise errors of many kinds
         raise DataError(f"{prepared} is no readable TFDS directory: {error}") from error
     _check_kind(builder.name, builder.info)
     for split in ("train", "test"):
@@ -327,7 +330,7 @@ def _read_cache(entry: Path) -> Source | None:
             tuple(meta["class_names"]),
             meta["digest"],
         )
-    except Exception as error:
+    except Exception as error:  # damaged bytes raise whatever NumPy's header parser does
         logging.warning("decode cache %s is damaged (%s); decoding again", entry / damaged, error)
         shutil.rmtree(entry)
         return None

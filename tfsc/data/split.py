@@ -63,12 +63,13 @@ def _stratified(
     pool: np.ndarray, labels: np.ndarray, count: int, seed: int, asked: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divide `pool` into (rest, `count` drawn), with equal class shares, each in rising order."""
-    try:
-        rest, drawn = train_test_split(
-            pool, test_size=count, stratify=labels[pool], random_state=seed
+    classes, examples_of = np.unique(labels[pool], return_counts=True)
+    if min(count, len(pool) - count) < len(classes) or examples_of.min() < 2:
+        raise DataError(
+            f"{asked}: no stratified draw of {count} examples from {len(pool)}: what is drawn and "
+            f"what is left must each have an example of each of the {len(classes)} classes"
         )
-    except ValueError as error:
-        raise DataError(f"{asked}: no stratified draw of {count} examples: {error}") from None
+    rest, drawn = train_test_split(pool, test_size=count, stratify=labels[pool], random_state=seed)
     return np.sort(rest), np.sort(drawn)
 
 

@@ -67,10 +67,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             is_training=True,
         )
         # The operation returns the variance with Bessel's correction N/(N−1); Keras keeps the
-        # biased one. For N = 1 the operation corrects by 1.
+        # biased one. (At N = 1 both are 0.)
         count = tf.cast(tf.size(inputs) // channels, tf.float32)
         biased = fused.batch_variance * ((count - 1.0) / count)
-        biased = tf.where(count > 1, biased, fused.batch_variance)
         rest = 1.0 - self.momentum
         self.moving_mean.assign(self.moving_mean * self.momentum + fused.batch_mean * rest)
         self.moving_variance.assign(self.moving_variance * self.momentum + biased * rest)
