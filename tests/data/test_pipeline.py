@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
+from tfsc.data.examples import Examples
 from tfsc.data.pipeline import TrainingPipeline, evaluation_batches
-from tfsc.data.source import Examples
 
 
 def _examples(n=60):

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tfsc.data import source
+from tfsc.data import tfds_directory
 from tfsc.data.source import load
 from tfsc.errors import DataError
 
@@ -389,7 +389,7 @@ def _entry(cache):
 def test_the_second_load_decodes_nothing(toy, cache, monkeypatch):
     first = load("toy_images", _root(toy))
     assert _entry(cache).name.startswith("toy_images-1.0.0-")
-    monkeypatch.setattr(source, "_decode", _fail)
+    monkeypatch.setattr(tfds_directory, "decode", _fail)
     _assert_equal(load("toy_images", _root(toy)), first)
 
 
@@ -429,7 +429,7 @@ ARRAYS = ["train_images.npy", "train_labels.npy", "test_images.npy", "test_label
 
 @pytest.fixture(scope="module")
 def decoded(prepared):
-    return source._decode(prepared / "toy_images" / "1.0.0")
+    return tfds_directory.decode(prepared / "toy_images" / "1.0.0")
 
 
 @pytest.fixture
@@ -441,7 +441,7 @@ def decodings(decoded, prepared, monkeypatch):
         calls.append(directory)
         return decoded
 
-    monkeypatch.setattr(source, "_decode", decode)
+    monkeypatch.setattr(tfds_directory, "decode", decode)
     load("toy_images", str(prepared))
     calls.clear()
     return calls
@@ -585,7 +585,7 @@ class TestCifar10:
     def test_the_second_load_takes_less_than_a_second(self, cifar_cache, monkeypatch):
         monkeypatch.setenv("TFSC_CACHE_DIR", str(cifar_cache))
         load("cifar10", str(SHARED_TFDS))
-        monkeypatch.setattr(source, "_decode", _fail)
+        monkeypatch.setattr(tfds_directory, "decode", _fail)
         seconds = []
         for _ in range(3):
             start = time.monotonic()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsc.data.source import Examples, Source
+from tfsc.data.examples import Examples, Source
 from tfsc.data.split import split
 from tfsc.errors import DataError
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfsc.data.source import Examples
+from tfsc.data.examples import Examples
 from tfsc.models import registry
 from tfsc.models.registry import image_mean
 from tfsc.recipe import Recipe, settings

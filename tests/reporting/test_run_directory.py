@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from tfsc.data.source import Examples
+from tfsc.data.examples import Examples
 from tfsc.data.split import Split
 from tfsc.errors import RecipeError, RunDirectoryError
 from tfsc.recipe import Recipe

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from tfsc import augment
+from tfsc.data.examples import Examples
 from tfsc.data.pipeline import TrainingPipeline
-from tfsc.data.source import Examples
 from tfsc.models.norm import FusedBatchNormalization
 from tfsc.training.learner import Learner
 

@@ -1,1 +1,1 @@
-"""Data: `source` (TFDS or digits → cached uint8 arrays), `split`, `pipeline` (tf.data)."""
+"""Data: `source` (a name → cached uint8 arrays), `split`, `pipeline` (tf.data)."""

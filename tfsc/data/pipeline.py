@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsc import random
-from tfsc.data.source import Examples
+from tfsc.data.examples import Examples
 
 
 class TrainingPipeline:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from tfsc.data.source import Examples, Source
+from tfsc.data.examples import Examples, Source
 from tfsc.errors import DataError
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tfsc.data.source import Examples, load
+from tfsc.data.examples import Examples
+from tfsc.data.source import load
 from tfsc.data.split import split
 from tfsc.errors import ExportError
 from tfsc.evaluation.exported import ExportedModel, read_export

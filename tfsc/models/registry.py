@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from tfsc.data.source import Examples
+from tfsc.data.examples import Examples
 from tfsc.models.resnet_v2 import resnet_v2
 from tfsc.recipe import Recipe
 

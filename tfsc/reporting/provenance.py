@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfsc.data.source import Source
+from tfsc.data.examples import Source
 
 _PACKAGES = ("tfsc", "tensorflow", "tensorflow-cpu", "keras", "numpy", "tensorflow-datasets")
 

@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfsc import augment
+from tfsc.data.examples import Source
 from tfsc.data.pipeline import TrainingPipeline, evaluation_batches
-from tfsc.data.source import Source, load
+from tfsc.data.source import load
 from tfsc.data.split import Split, split
 from tfsc.errors import DataError, Diverged, Interrupted
 from tfsc.evaluation.exported import write_export
