@@ -66,6 +66,13 @@ def test_any_checkpoint_can_be_exported(run):
     assert scores["plain"]["accuracy"] == pytest.approx(float(row["ema_val_accuracy"]), abs=5e-5)
 
 
+def test_a_report_that_cannot_be_written_is_a_one_line_error(run):
+    (run.parent / "taken").write_text("a file")
+    result = call("evaluate", "--export=run/export", "--out=taken", cwd=run.parent)
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == ["tfsc.evaluate: taken: File exists"]
+
+
 @pytest.mark.parametrize(
     ("module", "arguments", "message"),
     [

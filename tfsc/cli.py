@@ -1,6 +1,7 @@
 """What commands share: flags, foreseen errors as one message, TensorFlow without chatter."""
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from tfsc.errors import RecipeError, TfscError
+from tfsc.errors import Interrupted, RecipeError, TfscError
 
 
 def run(main: Callable[[], None]) -> None:
@@ -19,6 +20,10 @@ def run(main: Callable[[], None]) -> None:
             main()
         except TfscError as error:
             _fail(error)
+        except KeyboardInterrupt:
+            _fail(Interrupted(signal.SIGINT))
+        except OSError as error:  # a path that cannot be read or written, a full disk
+            _fail(TfscError(f"{error.filename or 'file system'}: {error.strerror or error}"))
 
     app.run(guarded, flags_parser=_parse)
 

@@ -41,7 +41,7 @@ def main() -> None:
     cli.import_tensorflow()
     from tfsc.evaluation.evaluate import evaluate
 
-    evaluate(path, Path(_OUT.value) if _OUT.value else path.parent / "evaluation", given)
+    evaluate(path, Path(_OUT.value) if _OUT.value else None, given)
 
 
 if __name__ == "__main__":

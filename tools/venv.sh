@@ -28,7 +28,8 @@ ensure_venv() {
     fi
     python=$(find_python)
     echo "tfsc: installing into .venv (once; a few minutes)" >&2
-    [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+    # Also where an earlier try was cut off before pip was there.
+    "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root${extra:+[$extra]}"
     echo "$wanted" >"$stamp"
 }

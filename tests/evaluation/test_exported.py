@@ -1,5 +1,7 @@
 """The exported model is the network: same numbers, both input types, any batch size."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -72,11 +74,13 @@ def test_inference_is_without_state_or_chance(exported):
 
 def test_the_export_knows_its_classes_recipe_and_step(exported):
     _, path = exported
-    for place in (path, path / "network.keras"):
+    for place in (path, path / "network.keras", path / "saved_model"):
         model = read_export(place)
         assert (model.class_names, model.recipe, model.step) == (NAMES, RECIPE, 77)
         assert model.image_shape == (16, 16, 3)
-    bare = read_export(path / "saved_model")
+    shutil.copytree(path / "saved_model", path.parent / "bare")
+    bare = read_export(path.parent / "bare")
+    shutil.rmtree(path.parent / "bare")
     assert (bare.class_names, bare.recipe) == (NAMES, None)
 
 
@@ -99,10 +103,18 @@ def test_a_failed_export_leaves_the_earlier_one(exported, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(tf.saved_model, "save", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ExportError, match=r"export: cannot be written: No space"):
         write_export(network, NAMES, RECIPE, 78, path)
     assert sorted(p.relative_to(path) for p in path.rglob("*")) == before
     assert [p.name for p in path.parent.iterdir()] == ["export"]
+
+
+def test_nothing_but_an_export_is_replaced(exported, tmp_path):
+    network, _ = exported
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ExportError, match="is no export; name another place"):
+        write_export(network, NAMES, RECIPE, 1, tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
 def test_a_directory_without_a_model_is_refused(tmp_path):

@@ -223,8 +223,12 @@ def test_the_split_is_saved_once(tmp_path):
         return Split(nothing, nothing, np.array(train), np.array(val))
 
     with RunDirectory(_recipe(tmp_path)) as directory:
-        directory.write_split(split([0, 2, 5], [1, 7]))
-        directory.write_split(split([9], [8]))
+        directory.write_split(split([0, 2, 5], [1, 7]), "digest")
+        directory.write_split(split([0, 2, 5], [1, 7]), "digest")  # as a resumed run does
+        with pytest.raises(RunDirectoryError, match=r"train_indices\.npy: differs from the split"):
+            directory.write_split(split([9], [8]), "digest")
+        with pytest.raises(RunDirectoryError, match=r"other data .digest digest, now changed"):
+            directory.write_split(split([0, 2, 5], [1, 7]), "changed")
     folder = directory.path / "split"
     assert np.load(folder / "train_indices.npy").tolist() == [0, 2, 5]
     assert np.load(folder / "val_indices.npy").tolist() == [1, 7]

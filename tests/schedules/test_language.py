@@ -10,7 +10,7 @@ from tfsc.schedules.language import NAMED, SHAPES, Knot, ScheduleSyntaxError, Se
 
 _FUZZ = settings(max_examples=100, deadline=None)
 
-# Seed 000's two schedules, computed by a program of its own (quarter cosine): epoch, rate.
+# Seed 000's two schedules as in the shared test_vectors.json (quarter cosine): epoch, rate.
 _TYPE_I = {
     0: 0.0008,
     2: 0.00088,

@@ -47,8 +47,8 @@ def test_the_last_n_and_the_best_are_kept(store):
     for step in (1, 2, 3, 4, 5):
         store.save(_state(step), step, {}, best_step=2 if step >= 2 else 1)
     assert _steps(store) == [5, 4, 2]
-    names = sorted(path.name for path in store.directory.iterdir())
-    assert names == [f"step-0000000{k}.{end}" for k in (2, 4, 5) for end in ("json", "npz")]
+    assert len(list(store.directory.iterdir())) == 6  # a record and its arrays each
+    assert all(checkpoint.arrays_path.exists() for checkpoint in store.all())
 
 
 def test_saving_a_step_again_replaces_it(store):
@@ -73,11 +73,11 @@ def _truncate(path):
 def test_a_damaged_newest_falls_back_to_the_one_before(store, damage, caplog):
     store.save(_state(1), 10, {})
     store.save(_state(2), 20, {})
-    damage(store.directory / "step-00000020.npz")
+    damage(store.all()[0].arrays_path)
     state = _state()
     assert store.restore_newest(state).step == 10
     assert _values(state) == _values(_state(1))
-    assert "step-00000020.npz" in caplog.text
+    assert "step-00000020-" in caplog.text
 
 
 def test_a_damaged_record_falls_back_too(store):
@@ -101,10 +101,35 @@ def test_all_damaged_is_an_error_and_deletes_nothing(store):
 def test_arrays_without_a_record_are_no_checkpoint(store):
     store.save(_state(1), 10, {})
     store.save(_state(2), 20, {})
+    arrays_path = store.all()[0].arrays_path
     (store.directory / "step-00000020.json").unlink()  # killed between the two writes
     assert store.restore_newest(_state()).step == 10
     store.save(_state(3), 30, {})
-    assert not (store.directory / "step-00000020.npz").exists()
+    assert not arrays_path.exists()
+
+
+def test_a_kill_while_a_step_is_saved_again_keeps_its_first_save(store, monkeypatch):
+    store.save(_state(1), 7, {"n": 1})
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tfsc.files.write_text", killed)  # after the arrays, before the record
+        with pytest.raises(KeyboardInterrupt):
+            store.save(_state(2), 7, {"n": 2})
+    state = _state()
+    assert store.restore_newest(state).progress == {"n": 1}
+    assert _values(state) == _values(_state(1))
+
+
+def test_what_was_just_saved_stays_even_below_a_damaged_newer_one(tmp_path):
+    store = CheckpointStore(tmp_path / "checkpoints", "digest", keep=1)
+    store.save(_state(2), 20, {})
+    _flip_a_byte(store.all()[0].arrays_path)
+    store.save(_state(1), 10, {})
+    state = _state()
+    assert store.restore_newest(state).step == 10
 
 
 def test_another_recipes_checkpoint_is_refused(store):

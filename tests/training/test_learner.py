@@ -146,6 +146,16 @@ def test_state_is_all_that_the_next_step_depends_on(ema, optimizer):
         np.testing.assert_array_equal(variable.numpy(), value)
 
 
+def test_a_step_that_the_loss_scale_rejects_is_a_step_all_the_same():
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=np.inf)
+    learner = _learner(optimizer=scaled)
+    before = learner.network.trainable_weights[0].numpy()
+    learner.train_step(_batch())
+    np.testing.assert_array_equal(learner.network.trainable_weights[0].numpy(), before)
+    assert int(scaled.iterations) == 0  # why the learner counts for itself
+    assert int(learner.steps) == 1
+
+
 def test_augmentation_sees_float32_and_sample_numbers():
     seen = {}
 

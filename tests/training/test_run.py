@@ -1,9 +1,11 @@
 """`run` in this process, where a test can stop it at a chosen instant."""
 
+import dataclasses
 import json
+import shutil
 
 import pytest
-from commands import assert_same_run
+from commands import assert_same_run, metrics
 
 from tfsc.errors import Interrupted, RunDirectoryError
 from tfsc.recipe import Recipe
@@ -63,9 +65,57 @@ def test_stopped_anywhere_it_resumes_to_the_same_bits(
         with pytest.raises(Interrupted):
             run_module.run(recipe)
     assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "interrupted"
-    assert (tmp_path / f"run/checkpoints/step-{step:08d}.npz").exists()
+    assert (tmp_path / f"run/checkpoints/step-{step:08d}.json").exists()
     assert run_module.run(recipe)["status"] == "done"
     assert_same_run(whole, tmp_path / "run")
+
+
+def test_the_record_is_complete_after_a_kill_between_checkpoint_and_tables(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    for name in ("metrics.csv", "curves.png", "summary.json"):
+        (tmp_path / "run" / name).unlink()
+    run_module.run(_recipe(tmp_path / "run"))
+    assert_same_run(whole, tmp_path / "run")
+    assert (tmp_path / "run/curves.png").exists()
+    assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "done"
+
+
+def test_the_status_is_running_from_the_start_of_a_resumed_run(tmp_path, monkeypatch):
+    recipe = _recipe(tmp_path / "run", epochs=1)
+    with monkeypatch.context() as patch:
+        _stop_at(patch, "on_train_batch_end", 1)
+        with pytest.raises(Interrupted):
+            run_module.run(recipe)
+    seen = []
+
+    def look(self, batch, logs=None):
+        seen.append(json.loads((tmp_path / "run/summary.json").read_text())["status"])
+
+    monkeypatch.setattr(StopOnSignal, "on_train_batch_end", look)
+    run_module.run(recipe)
+    assert seen[0] == "running"
+
+
+def test_a_run_does_not_go_on_with_other_data(whole, tmp_path, monkeypatch):
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run/summary.json").unlink()
+    real = run_module.load
+
+    def changed(*arguments):
+        return dataclasses.replace(real(*arguments), digest="0123456789abcdef")
+
+    monkeypatch.setattr(run_module, "load", changed)
+    with pytest.raises(RunDirectoryError, match=r"began with other data .* now 0123456789abcdef"):
+        run_module.run(_recipe(tmp_path / "run"))
+
+
+def test_the_best_of_the_saved_epochs_is_kept(tmp_path):
+    run_module.run(_recipe(tmp_path / "run", epochs=5, checkpoint_every=2, keep_checkpoints=1))
+    rows = metrics(tmp_path / "run")
+    saved = [rows[1], rows[3], rows[4]]
+    best = max(saved, key=lambda row: float(row["val_accuracy"]))
+    kept = {int(path.stem[5:]) for path in (tmp_path / "run/checkpoints").glob("*.json")}
+    assert kept == {int(best["step"]), int(rows[4]["step"])}
 
 
 def test_steps_per_execution_does_not_change_the_run(whole, tmp_path):

@@ -9,20 +9,21 @@ from tfsc.data.examples import Examples
 from tfsc.data.source import load
 from tfsc.data.split import split
 from tfsc.errors import ExportError
-from tfsc.evaluation.exported import ExportedModel, read_export
+from tfsc.evaluation.exported import ExportedModel, export_home, read_export
 from tfsc.evaluation.metrics import Scores, score
 from tfsc.evaluation.report import text_table, write_report
 from tfsc.recipe import Recipe
+from tfsc.training.precision import set_tf32
 
 _BATCH = 500  # that of the evaluation during training
 
 
-def evaluate(path: Path, out: Path, given: dict[str, Any]) -> dict[str, Scores]:
+def evaluate(path: Path, out: Path | None, given: dict[str, Any]) -> dict[str, Scores]:
     """Evaluate the export at `path`, print the scores and write the report into `out`.
 
     Args:
         path: see `read_export`.
-        out: directory of the report.
+        out: directory of the report; None: "evaluation" beside the export.
         given: data settings that replace those of the export's recipe.
 
     Raises:
@@ -32,7 +33,8 @@ def evaluate(path: Path, out: Path, given: dict[str, Any]) -> dict[str, Scores]:
     model = read_export(path)
     recipe = (model.recipe or Recipe()).replace(**given)
     source = load(recipe.dataset, recipe.data_dir)
-    val = split(source, recipe.val_split, recipe.train_examples, recipe.seed).val
+    val = split(source, recipe.val_split, 0, recipe.seed).val
+    set_tf32(recipe.precision)
     if val.images.shape[1:] != model.image_shape:
         raise ExportError(
             f"--export={path}: takes images of {model.image_shape}, but --dataset={recipe.dataset} "
@@ -51,6 +53,7 @@ def evaluate(path: Path, out: Path, given: dict[str, Any]) -> dict[str, Scores]:
         f"{path}: {recipe.dataset}, {len(val)} validation examples (--val_split={recipe.val_split})"
     )
     print(text_table(columns, names))
+    out = out or (export_home(path) or path).parent / "evaluation"
     write_report(out, columns, names, about)
     print(f"report in {out}")
     return columns

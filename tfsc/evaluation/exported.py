@@ -1,7 +1,7 @@
 """Exported models: written by a run, read by `tfsc.evaluate` and by anyone else.
 
     export/saved_model/    SavedModel; class names, one a line, are its asset
-    export/network.keras   the network for further training in Keras
+    export/network.keras   the network for further training in Keras (import tfsc.models.norm first)
     export/recipe.flags    the recipe it was trained by
     export/export.json     step, classes, digest of the recipe
 
@@ -26,6 +26,7 @@ from tfsc.models.norm import FusedBatchNormalization
 from tfsc.recipe import Recipe
 
 CLASS_NAMES_FILE = "class_names.txt"
+RECORD = "export.json"
 
 # The layers of tfsc that a .keras file may name.
 _CUSTOM_LAYERS = {"tfsc>FusedBatchNormalization": FusedBatchNormalization}
@@ -38,7 +39,12 @@ def write_export(
     step: int,
     directory: Path,
 ) -> None:
-    """Write an export; one already at its place is replaced when the new one is complete."""
+    """Write an export; one already at its place is replaced when the new one is complete.
+
+    Raises:
+        ExportError: if something else is at its place, or it cannot be written.
+    """
+    check_place(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
@@ -50,14 +56,28 @@ def write_export(
             "recipe_digest": recipe.digest,
             "class_names": list(class_names),
         }
-        files.write_text(temporary / "export.json", json.dumps(record, indent=1) + "\n")
+        files.write_text(temporary / RECORD, json.dumps(record, indent=1) + "\n")
         temporary.chmod(0o755)  # mkdtemp's 0700 would hide it from a model server
-        shutil.rmtree(directory, ignore_errors=True)
+        if directory.exists():
+            shutil.rmtree(directory)
         temporary.rename(directory)
         files.sync_directory(directory.parent)
-    except BaseException:
+    except (OSError, tf.errors.OpError) as error:
+        raise ExportError(f"{directory}: cannot be written: {error}") from error
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
+
+
+def check_place(directory: Path) -> None:
+    """Refuse to replace anything but an export.
+
+    Raises:
+        ExportError: if `directory` is there and neither empty nor an export.
+    """
+    if directory.is_dir() and ((directory / RECORD).is_file() or not any(directory.iterdir())):
+        return
+    if directory.exists():
+        raise ExportError(f"{directory}: is there already and is no export; name another place")
 
 
 def _write_saved_model(network: keras.Model, class_names: tuple[str, ...], directory: Path) -> None:
@@ -106,17 +126,23 @@ def read_export(path: Path) -> ExportedModel:
     Raises:
         ExportError: if it is damaged or none of tfsc's.
     """
+    home = export_home(path)
     if path.suffix == ".keras":
-        return _read_keras(path)
+        return _read_keras(path, home)
     folder = path / "saved_model" if (path / "saved_model").is_dir() else path
     if not (folder / "saved_model.pb").is_file():
         raise ExportError(
             f"--export={path}: must be an export of tfsc, a SavedModel directory or a .keras file"
         )
-    return _read_saved_model(path, folder)
+    return _read_saved_model(path, folder, home)
 
 
-def _read_saved_model(path: Path, folder: Path) -> ExportedModel:
+def export_home(path: Path) -> Path | None:
+    """The export directory that `path` is, or is in; None for a model on its own."""
+    return next((place for place in (path, path.parent) if (place / RECORD).is_file()), None)
+
+
+def _read_saved_model(path: Path, folder: Path, home: Path | None) -> ExportedModel:
     try:
         loaded = tf.saved_model.load(str(folder))
         signature = loaded.signatures["uint8"]
@@ -130,7 +156,7 @@ def _read_saved_model(path: Path, folder: Path) -> ExportedModel:
             f"--export={path}: is no SavedModel of tfsc, or is damaged: "
             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from error
-    recipe, step = _read_record(path)
+    recipe, step, _ = _read_record(home)
 
     def logits(batch: np.ndarray, _keep_alive=loaded) -> np.ndarray:
         return signature(images=tf.constant(batch))["logits"].numpy()
@@ -138,7 +164,7 @@ def _read_saved_model(path: Path, folder: Path) -> ExportedModel:
     return ExportedModel(logits, tuple(images.shape[1:]), class_names, recipe, step)
 
 
-def _read_keras(path: Path) -> ExportedModel:
+def _read_keras(path: Path, home: Path | None) -> ExportedModel:
     try:
         network = keras.saving.load_model(
             path, custom_objects=_CUSTOM_LAYERS, compile=False, safe_mode=True
@@ -148,31 +174,21 @@ def _read_keras(path: Path) -> ExportedModel:
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ExportError(f"--export={path}: is no readable .keras file: {first_line}") from error
     step_of = tf.function(lambda batch: network(tf.cast(batch, tf.float32), training=False))
-    recipe, step, names = None, None, None
-    if (path.parent / "export.json").exists():
-        recipe, step = _read_record(path.parent)
-        names = tuple(
-            json.loads((path.parent / "export.json").read_text(encoding="utf-8"))["class_names"]
-        )
+    recipe, step, names = _read_record(home)
     return ExportedModel(
         lambda batch: step_of(tf.constant(batch)).numpy(), shape, names, recipe, step
     )
 
 
-def _read_record(directory: Path) -> tuple[Recipe | None, int | None]:
-    """Recipe and step beside a model, where they are."""
-    recipe_path, record_path = directory / "recipe.flags", directory / "export.json"
+def _read_record(
+    home: Path | None,
+) -> tuple[Recipe | None, int | None, tuple[str, ...] | None]:
+    """Recipe, step and class names of the export directory a model is in, if it is in one."""
+    if home is None:
+        return None, None, None
     try:
-        recipe = (
-            Recipe.from_flagfile(recipe_path.read_text(encoding="utf-8"))
-            if recipe_path.exists()
-            else None
-        )
-        step = (
-            json.loads(record_path.read_text(encoding="utf-8"))["step"]
-            if record_path.exists()
-            else None
-        )
-    except (RecipeError, OSError, ValueError, KeyError) as error:
-        raise ExportError(f"--export={directory}: its record is damaged: {error}") from None
-    return recipe, step
+        recipe = Recipe.from_flagfile((home / "recipe.flags").read_text(encoding="utf-8"))
+        record = json.loads((home / RECORD).read_text(encoding="utf-8"))
+        return recipe, int(record["step"]), tuple(record["class_names"])
+    except (RecipeError, OSError, ValueError, KeyError, TypeError) as error:
+        raise ExportError(f"--export={home}: its record is damaged: {error}") from None

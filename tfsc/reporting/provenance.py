@@ -13,7 +13,15 @@ import tensorflow as tf
 
 from tfsc.data.examples import Source
 
-_PACKAGES = ("tfsc", "tensorflow", "tensorflow-cpu", "keras", "numpy", "tensorflow-datasets")
+_PACKAGES = (
+    "tfsc",
+    "tensorflow",
+    "tensorflow-cpu",
+    "keras",
+    "numpy",
+    "scikit-learn",
+    "tensorflow-datasets",
+)
 
 
 def provenance(source: Source, recipe_digest: str) -> dict[str, Any]:

@@ -111,15 +111,29 @@ class RunDirectory:
         text = pd.DataFrame(history).to_csv(index=False, lineterminator="\n")
         files.write_text(self.path / "metrics.csv", text)
 
-    def write_split(self, split: Split) -> None:
-        """Save which examples train and validate, once."""
+    def write_split(self, split: Split, data_digest: str) -> None:
+        """Save which examples train and validate; a resumed run must have the same.
+
+        Raises:
+            RunDirectoryError: if the run began with other data or another split.
+        """
         folder = self.path / "split"
         folder.mkdir(exist_ok=True)
+        before = read_json(folder / "data.json").get("digest", data_digest)
+        if before != data_digest:
+            raise RunDirectoryError(
+                f"--run_dir={self.path}: began with other data (digest {before}, now {data_digest})"
+            )
+        files.write_text(folder / "data.json", json.dumps({"digest": data_digest}) + "\n")
         for name in ("train_indices", "val_indices"):
-            path = folder / f"{name}.npy"
+            path, indices = folder / f"{name}.npy", getattr(split, name)
             if not path.exists():
                 with files.atomic(path) as file:
-                    np.save(file, getattr(split, name), allow_pickle=False)
+                    np.save(file, indices, allow_pickle=False)
+            elif not np.array_equal(_read_indices(path), indices):
+                raise RunDirectoryError(
+                    f"{path}: differs from the split drawn now (another version of scikit-learn?)"
+                )
 
     def add_provenance(self, entry: dict[str, Any]) -> None:
         """Append one start of the run to provenance.json."""
@@ -131,6 +145,13 @@ class RunDirectory:
         """Append a dated line to train.log."""
         with (self.path / "train.log").open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+
+def _read_indices(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except Exception as error:  # damaged bytes raise whatever NumPy's header parser does
+        raise RunDirectoryError(f"{path} is damaged: {error}") from None
 
 
 def default_run_dir(recipe: Recipe) -> str:

@@ -1,10 +1,12 @@
 """Checkpoints: written whole or not at all, checked when read.
 
-A checkpoint of step k is two files: `step-00000781.npz` holds every variable, and
-`step-00000781.json`, written after it, its SHA-256, the recipe digest and the run's progress. The
-JSON file's appearance is the commit: a checkpoint without it does not exist. No pickle.
+A checkpoint of step k is two files: `step-00000781-<sha>.npz` holds every variable, and
+`step-00000781.json`, written after it, names it with its SHA-256, the recipe digest and the run's
+progress. The JSON file's appearance is the commit: arrays without it do not exist. No pickle.
 """
 
+import hashlib
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,20 +65,24 @@ class CheckpointStore:
             best_step: the checkpoint to keep however old it is.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        stem = self.directory / f"step-{step:08d}"
-        arrays = {name: variable.numpy() for name, variable in state.items()}
-        # A rewritten step loses its commit first, so that JSON never describes another file.
-        stem.with_suffix(".json").unlink(missing_ok=True)
-        with files.atomic(stem.with_suffix(".npz")) as file:
-            np.savez(file, **arrays)
+        buffer = io.BytesIO()
+        np.savez(buffer, **{name: variable.numpy() for name, variable in state.items()})
+        sha256 = hashlib.sha256(buffer.getbuffer()).hexdigest()
+        # Named by content: a step that is saved again leaves its first arrays in place until its
+        # record points to the new ones.
+        arrays_path = self.directory / f"step-{step:08d}-{sha256[:8]}.npz"
+        with files.atomic(arrays_path) as file:
+            file.write(buffer.getbuffer())
         meta = {
             "step": step,
-            "sha256": files.sha256(stem.with_suffix(".npz")),
+            "arrays": arrays_path.name,
+            "sha256": sha256,
             "recipe_digest": self.recipe_digest,
             "progress": progress,
         }
-        files.write_text(stem.with_suffix(".json"), json.dumps(meta, indent=1))
-        self._prune(best_step)
+        record = self.directory / f"step-{step:08d}.json"
+        files.write_text(record, json.dumps(meta, indent=1))
+        self._prune(keep_always={step, best_step})
 
     def all(self) -> list[Checkpoint]:
         """Committed checkpoints, newest first; one whose record is unreadable is passed over."""
@@ -87,7 +93,7 @@ class CheckpointStore:
                 found.append(
                     Checkpoint(
                         step=int(meta["step"]),
-                        arrays_path=meta_path.with_suffix(".npz"),
+                        arrays_path=self.directory / Path(meta["arrays"]).name,
                         meta_path=meta_path,
                         progress=dict(meta["progress"]),
                         recipe_digest=str(meta["recipe_digest"]),
@@ -148,14 +154,14 @@ class CheckpointStore:
         for name, variable in state.items():
             variable.assign(arrays[name])
 
-    def _prune(self, best_step: int | None) -> None:
-        """Remove old checkpoints, record first, and arrays that no record commits."""
+    def _prune(self, keep_always: set[int | None]) -> None:
+        """Remove old checkpoints, record first, and arrays that no record names."""
         checkpoints = self.all()
-        kept = {checkpoint.step for checkpoint in checkpoints[: self.keep]} | {best_step}
+        kept = {checkpoint.step for checkpoint in checkpoints[: self.keep]} | keep_always
         for checkpoint in checkpoints:
             if checkpoint.step not in kept:
                 checkpoint.meta_path.unlink()
-                checkpoint.arrays_path.unlink(missing_ok=True)
-        for orphan in self.directory.glob("step-*.npz"):
-            if not orphan.with_suffix(".json").exists():
-                orphan.unlink()
+        named = {checkpoint.arrays_path for checkpoint in checkpoints if checkpoint.step in kept}
+        for arrays_path in self.directory.glob("step-*.npz"):
+            if arrays_path not in named:
+                arrays_path.unlink()

@@ -15,10 +15,10 @@ class Clock(keras.callbacks.Callback):
 
     Args:
         batch_size: images in one step.
-        totals: of earlier starts of the run.
+        state: `state()` of the run's last checkpoint.
     """
 
-    def __init__(self, batch_size: int, totals: dict[str, float] | None = None):
+    def __init__(self, batch_size: int, state: dict[str, dict[str, float]] | None = None):
         super().__init__()
         self.batch_size = batch_size
         self.totals = dict.fromkeys(
@@ -31,11 +31,12 @@ class Clock(keras.callbacks.Callback):
             ),
             0.0,
         )
-        self.totals |= totals or {}
+        self._epoch_before = dict(self.totals)
+        if state:
+            self.totals, self._epoch_before = dict(state["totals"]), dict(state["epoch_before"])
         self._process_started = time.perf_counter()
         self._total_before = self.totals["total_seconds"]
         self._compiled = False
-        self._epoch_before = dict(self.totals)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._fit_started = self._timed_started = time.perf_counter()
@@ -67,6 +68,10 @@ class Clock(keras.callbacks.Callback):
         """Totals up to this moment."""
         elapsed = time.perf_counter() - self._process_started
         return {**self.totals, "total_seconds": self._total_before + elapsed}
+
+    def state(self) -> dict[str, dict[str, float]]:
+        """What a checkpoint keeps of the clock."""
+        return {"totals": self.now(), "epoch_before": self._epoch_before}
 
     def lap(self) -> dict[str, float]:
         """Columns for the epoch that ends here; the next one starts."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from tfsc.data.source import load
 from tfsc.data.split import split
 from tfsc.errors import RunDirectoryError
-from tfsc.evaluation.exported import write_export
+from tfsc.evaluation.exported import check_place, write_export
 from tfsc.reporting.run_directory import read_recipe
 from tfsc.training.checkpoint import Checkpoint, CheckpointStore
 from tfsc.training.precision import set_precision
@@ -29,6 +29,9 @@ def export_checkpoint(run_dir: Path, which: str, weights: str, out: Path | None)
         raise RunDirectoryError(f"--weights=ema: {run_dir} was trained without --ema")
     store = CheckpointStore(run_dir / "checkpoints", recipe.digest)
     checkpoint = _choose(store, which, run_dir)
+    suffix = "-ema" if weights == "ema" else ""
+    out = out or run_dir / f"export-{checkpoint.step}{suffix}"
+    check_place(out)
     set_precision(recipe.precision)
     source = load(recipe.dataset, recipe.data_dir)
     data = split(source, recipe.val_split, recipe.train_examples, recipe.seed)
@@ -36,8 +39,6 @@ def export_checkpoint(run_dir: Path, which: str, weights: str, out: Path | None)
     store.restore(checkpoint, learner.state())
     if weights == "ema":
         learner.swap_ema()
-    suffix = "-ema" if weights == "ema" else ""
-    out = out or run_dir / f"export-{checkpoint.step}{suffix}"
     write_export(learner.network, source.class_names, recipe, checkpoint.step, out)
     print(f"step {checkpoint.step} of {run_dir} exported to {out}")
     return out
@@ -49,7 +50,7 @@ def _choose(store: CheckpointStore, which: str, run_dir: Path) -> Checkpoint:
         raise RunDirectoryError(f"{run_dir} has no checkpoint")
     if which == "last":
         return checkpoints[0]
-    step = _best_step(checkpoints[0]) if which == "best" else int(which)
+    step = _best_step(checkpoints) if which == "best" else int(which)
     for checkpoint in checkpoints:
         if checkpoint.step == step:
             return checkpoint
@@ -57,8 +58,10 @@ def _choose(store: CheckpointStore, which: str, run_dir: Path) -> Checkpoint:
     raise RunDirectoryError(f"--checkpoint={which}: {run_dir} has steps {have}")
 
 
-def _best_step(newest: Checkpoint) -> int:
-    history = newest.progress["history"]
-    if not history:
-        return newest.step
-    return max(history, key=lambda row: row["val_accuracy"])["step"]
+def _best_step(checkpoints: list[Checkpoint]) -> int:
+    """Among the epochs that have a checkpoint, the one of best validation accuracy."""
+    steps = {checkpoint.step for checkpoint in checkpoints}
+    rows = [row for row in checkpoints[0].progress["history"] if row["step"] in steps]
+    if not rows:
+        return checkpoints[0].step
+    return max(rows, key=lambda row: row["val_accuracy"])["step"]

@@ -43,6 +43,10 @@ class Learner(keras.Model):
             keras.Variable(weight.numpy(), trainable=False, autocast=False, name=f"ema_{index}")
             for index, weight in enumerate(self.averaged_weights)
         ]
+        # The optimizer's own count skips the steps that a float16 loss scale rejects.
+        self.steps = keras.Variable(
+            0, dtype="int64", trainable=False, aggregation="only_first_replica", name="steps"
+        )
         self.built = True
 
     @property
@@ -73,6 +77,7 @@ class Learner(keras.Model):
         )
         for average, weight in zip(self.ema_weights, self.averaged_weights, strict=True):
             average.assign_add((1.0 - self.ema) * (weight.value - average.value))
+        self.steps.assign_add(1)
         self.loss_metric.update_state(loss)
         self.accuracy_metric.update_state(_correct(batch["label"], logits))
         return {**self.get_metrics_result(), "batch_loss": loss, "learning_rate": rate}
@@ -94,12 +99,13 @@ class Learner(keras.Model):
     def state(self) -> dict[str, keras.Variable]:
         """Every variable that the rest of a run depends on, by a unique name.
 
-        Network, optimizer, average, and the running metrics of the epoch in flight.
+        Network, optimizer, average, steps taken, and the running metrics of the epoch in flight.
         """
         groups = {
             "network": self.network.variables,
             "optimizer": self.optimizer.variables,
             "ema": self.ema_weights,
+            "steps": [self.steps],
             "metrics": [v for metric in self.metrics for v in metric.variables],
         }
         # Paths alone are unique only within a group, and Keras allows equal names.

@@ -35,8 +35,13 @@ def set_precision(precision: str) -> None:
         )
     if precision == "tf32" and not has_gpu():
         logging.warning("--precision=tf32 without a GPU computes in fp32")
-    tf.config.experimental.enable_tensor_float_32_execution(precision != "fp32")
+    set_tf32(precision)
     keras.mixed_precision.set_dtype_policy(_POLICIES[precision])
+
+
+def set_tf32(precision: str) -> None:
+    """Switch TF32 off for fp32 and on for all else (TensorFlow's default)."""
+    tf.config.experimental.enable_tensor_float_32_execution(precision != "fp32")
 
 
 def use_xla(xla: str) -> bool:

@@ -49,9 +49,12 @@ def run(recipe: Recipe) -> dict[str, Any]:
     with RunDirectory(recipe) as directory, StopOnSignal() as signals:
         summary = directory.summary()
         if summary.get("status") == "done":
-            print(f"{directory.path}: done already, {_result(summary)}")
+            print(
+                f"{directory.path}: done already, {_result(summary)}; "
+                "`python -m tfsc.export` exports its checkpoints"
+            )
             return summary
-        directory.write_split(data)
+        directory.write_split(data, source.digest)
         directory.add_provenance(provenance(source, recipe.digest))
         return _Run(recipe, directory, source, data, signals).train()
 
@@ -103,14 +106,14 @@ class _Run:
         )
         self.state = self.learner.state()
         self.step, self.history, self.epoch_training = 0, [], None
-        totals = None
+        clock = None
         if checkpoint := self.store.restore_newest(self.state):
             self.step = checkpoint.step
             self.history = checkpoint.progress["history"]
             self.epoch_training = checkpoint.progress["epoch_training"]
-            totals = checkpoint.progress["clock"]
-            self.say(f"resuming at step {self.step}, epoch {len(self.history) + 1}")
-        self.clock = Clock(recipe.batch_size, totals)
+            clock = checkpoint.progress["clock"]
+            self.say(f"resuming after step {self.step} of {self.total_steps}")
+        self.clock = Clock(recipe.batch_size, clock)
         self.progress = ProgressLine(self.total_steps, recipe.batch_size, self.total_epochs)
 
     def train(self) -> dict[str, Any]:
@@ -123,6 +126,11 @@ class _Run:
             f"{self.learner.network.count_params():,} parameters, {self.total_steps} steps in "
             f"{self.total_epochs} epochs, {self.recipe.precision}"
         )
+        self.write_summary("running")
+        if self.history:
+            # A kill may have come between the checkpoint and these.
+            self.directory.write_metrics(self.history)
+            self.draw_curves()
         try:
             while len(self.history) < self.total_epochs:
                 self.train_epoch()
@@ -170,7 +178,7 @@ class _Run:
             self.clock.stop()
             raise
         finally:
-            self.step = int(self.learner.optimizer.iterations)
+            self.step = int(self.learner.steps)
             # Also when a signal came with the last step: then only the evaluation is left.
             if self.step == end:
                 self.epoch_training = _rounded(self.learner.get_metrics_result())
@@ -209,7 +217,7 @@ class _Run:
         self.history.append(row)
         self.epoch_training = None
         epoch = row["epoch"]
-        if epoch % self.recipe.checkpoint_every == 0 or epoch == self.total_epochs:
+        if self.has_checkpoint(epoch):
             self.save_checkpoint()
         with writer.as_default(step=self.step):
             for name, value in row.items():
@@ -227,15 +235,19 @@ class _Run:
             f"{duration(row['train_seconds'])}  {row['images_per_second']:.0f} images/s"
         )
 
+    def has_checkpoint(self, epoch: int) -> bool:
+        return epoch % self.recipe.checkpoint_every == 0 or epoch == self.total_epochs
+
     def save_checkpoint(self) -> None:
-        best = max(self.history, key=lambda row: row["val_accuracy"], default=None)
+        saved = [row for row in self.history if self.has_checkpoint(row["epoch"])]
+        best = max(saved, key=lambda row: row["val_accuracy"], default=None)
         self.store.save(
             self.state,
             self.step,
             progress={
                 "history": self.history,
                 "epoch_training": self.epoch_training,
-                "clock": self.clock.now(),
+                "clock": self.clock.state(),
             },
             best_step=best and best["step"],
         )
