@@ -7,7 +7,7 @@ import shutil
 import pytest
 from commands import assert_same_run, metrics
 
-from tfsc.errors import Interrupted, RunDirectoryError
+from tfsc.errors import Diverged, Interrupted, RunDirectoryError
 from tfsc.recipe import Recipe
 from tfsc.training import run as run_module
 from tfsc.training.callbacks import StopOnSignal
@@ -127,6 +127,16 @@ def test_another_seed_is_another_run(whole, tmp_path):
     run_module.run(_recipe(tmp_path / "run", seed=1))
     with pytest.raises(AssertionError):
         assert_same_run(whole, tmp_path / "run")
+
+
+def test_weights_that_the_last_step_spoils_are_not_exported(tmp_path, monkeypatch):
+    recipe = _recipe(tmp_path / "run", export=True, epochs=1)
+    spoiled = {"loss": float("nan"), "accuracy": 0.1}
+    monkeypatch.setattr(run_module._Run, "evaluate", lambda self: spoiled)
+    with pytest.raises(Diverged, match="the validation loss is nan after step 4; there is no"):
+        run_module.run(recipe)
+    assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "diverged"
+    assert not (tmp_path / "run/export").exists()
 
 
 def test_a_run_killed_before_its_end_exports_when_started_again(tmp_path, monkeypatch):

@@ -187,6 +187,8 @@ class _Run:
         """Evaluate after an epoch; return its row of metrics.csv."""
         started = time.perf_counter()
         val = self.evaluate()
+        if not math.isfinite(val["loss"]):
+            raise Diverged(f"the validation loss is {val['loss']} after step {self.step}")
         row = {
             "epoch": len(self.history) + 1,
             "step": self.step,
