@@ -5,7 +5,7 @@ import json
 import shutil
 
 import pytest
-from commands import assert_same_run, metrics
+from commands import assert_same_run, last_arrays, metrics
 
 from tfsc.errors import Diverged, Interrupted, RunDirectoryError
 from tfsc.recipe import Recipe
@@ -116,6 +116,13 @@ def test_the_best_of_the_saved_epochs_is_kept(tmp_path):
     best = max(saved, key=lambda row: float(row["val_accuracy"]))
     kept = {int(path.stem[5:]) for path in (tmp_path / "run/checkpoints").glob("*.json")}
     assert kept == {int(best["step"]), int(rows[4]["step"])}
+
+
+def test_steps_end_the_run_inside_an_epoch(tmp_path):
+    run_module.run(_recipe(tmp_path / "run", steps=6))
+    assert [row["step"] for row in metrics(tmp_path / "run")] == ["4", "6"]
+    assert last_arrays(tmp_path / "run")["steps/0000/steps"] == 6
+    assert not (tmp_path / "run/export").exists()
 
 
 def test_steps_per_execution_does_not_change_the_run(whole, tmp_path):
