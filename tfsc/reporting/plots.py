@@ -62,8 +62,8 @@ def plot_curves(
     best = int(np.argmax(column["val_accuracy"]))
     final = column["val_accuracy"][-1]
     accuracy.set_title(
-        f"validation accuracy: final {final:.4f}, best {column['val_accuracy'][best]:.4f} "
-        f"at epoch {epoch[best]}",
+        f"validation accuracy: {final:.4f} after epoch {epoch[-1]}, best "
+        f"{column['val_accuracy'][best]:.4f} at epoch {epoch[best]}",
         fontsize=9,
     )
     accuracy.set_ylabel("accuracy")
