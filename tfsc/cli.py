@@ -35,7 +35,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except UnicodeDecodeError as error:
         _fail(RecipeError(f"--flagfile: must be UTF-8 text: {error}"))
     except (flags.Error, ValueError) as error:  # absl lets some ValueErrors through
-        _fail(RecipeError(" ".join(str(error).split()) + " (--help lists the flags)"))
+        message = " ".join(str(error).removeprefix("ERROR:: ").split())
+        _fail(RecipeError(f"{message} (--help lists the flags)"))
     # absl's default would show other packages' notes.
     if flags.FLAGS["verbosity"].using_default_value:
         flags.FLAGS.verbosity = logging.WARNING

@@ -21,7 +21,9 @@ _EXPORT = flags.DEFINE_string(
     "What to evaluate: an export directory of a run, a SavedModel directory or a .keras file.",
 )
 _OUT = flags.DEFINE_string(
-    "out", None, "Directory for the report; default: 'evaluation' beside the export."
+    "out",
+    None,
+    "Directory for the report; default: beside the export, with 'evaluation' in its name.",
 )
 _DATA_SETTINGS = ("dataset", "data_dir", "val_split", "seed")
 

@@ -1,6 +1,7 @@
 """The exported model is the network: same numbers, both input types, any batch size."""
 
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfsc.errors import ExportError
+from tfsc.evaluation.evaluate import report_place
 from tfsc.evaluation.exported import read_export, write_export
 from tfsc.models.resnet_v2 import resnet_v2
 from tfsc.recipe import Recipe
@@ -115,6 +117,12 @@ def test_nothing_but_an_export_is_replaced(exported, tmp_path):
     with pytest.raises(ExportError, match="is no export; name another place"):
         write_export(network, NAMES, RECIPE, 1, tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_exports_beside_each_other_have_reports_of_their_own():
+    places = {name: report_place(Path("run") / name).name for name in ("export", "export-88-ema")}
+    assert places == {"export": "evaluation", "export-88-ema": "evaluation-88-ema"}
+    assert report_place(Path("model.keras")).name == "model-evaluation"
 
 
 def test_a_directory_without_a_model_is_refused(tmp_path):

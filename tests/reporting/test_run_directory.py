@@ -74,7 +74,8 @@ def test_another_recipe_is_refused_with_each_differing_field_and_both_values(tmp
         pass
     message = _refusal(_recipe(tmp_path, wd=0.19, seed=4, threshold=0.9))
     assert message == (
-        f"--run_dir={tmp_path}/runs/a: holds a run of another recipe; its value and yours: "
+        f"--run_dir={tmp_path}/runs/a: holds a run of another recipe; "
+        "name another directory. Its value and yours: "
         "seed: 3, 4; wd: 0.25, 0.19"
     )
 

@@ -23,7 +23,8 @@ def evaluate(path: Path, out: Path | None, given: dict[str, Any]) -> dict[str, S
 
     Args:
         path: see `read_export`.
-        out: directory of the report; None: "evaluation" beside the export.
+        out: directory of the report; None: beside the export, "evaluation" for "export" and
+            "evaluation-88" for "export-88".
         given: data settings that replace those of the export's recipe.
 
     Raises:
@@ -53,10 +54,19 @@ def evaluate(path: Path, out: Path | None, given: dict[str, Any]) -> dict[str, S
         f"{path}: {recipe.dataset}, {len(val)} validation examples (--val_split={recipe.val_split})"
     )
     print(text_table(columns, names))
-    out = out or (export_home(path) or path).parent / "evaluation"
+    if not recipe.flip:
+        print("(trained with --noflip: mirrored images are foreign to it, flip-TTA may only harm)")
+    out = out or report_place(export_home(path) or path)
     write_report(out, columns, names, about)
     print(f"report in {out}")
     return columns
+
+
+def report_place(export: Path) -> Path:
+    """Where the report of an export goes: exports beside each other have reports of their own."""
+    if export.name.startswith("export"):
+        return export.with_name(export.name.replace("export", "evaluation", 1))
+    return export.with_name(f"{export.stem}-evaluation")
 
 
 def score_columns(model: ExportedModel, val: Examples, path: Path) -> dict[str, Scores]:

@@ -79,8 +79,8 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.recipe_path}: {error}") from None
         if differences := before.differences(self.recipe):
             raise RunDirectoryError(
-                f"--run_dir={self.path}: holds a run of another recipe; its value and yours: "
-                + "; ".join(differences)
+                f"--run_dir={self.path}: holds a run of another recipe; name another directory. "
+                "Its value and yours: " + "; ".join(differences)
             )
 
     @property
