@@ -40,15 +40,15 @@ def _words(seed: int, stream: int, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.
 
 
 def permutation(seed: int, stream: int, number: tf.Tensor, count: int) -> tf.Tensor:
-    """A uniformly drawn order of 0 … count − 1, int64 [count].
+    """A uniformly drawn order of 0 … count − 1, int32 [count].
 
     The indices sorted by 64 random bits each. (`tf.random.experimental.index_shuffle` needs no
-    sort, but orders of neighbouring seeds correlate: r ≈ 0.75 at 50,000 examples.)
+    sort, but at 50,000 examples its orders of consecutive epochs correlate with r ≈ 0.75.)
 
     Args:
         seed, stream: as in `uniform_pair`.
         number: scalar integer, 0 ≤ number < 2³²: which of the stream's orders.
-        count: length, at most 2³².
+        count: length, below 2³¹.
     """
     number = tf.fill([count], tf.cast(number, tf.uint32))
     first, second = _words(seed, stream, tf.cast(tf.range(count), tf.uint32), number)
