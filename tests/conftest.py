@@ -2,7 +2,54 @@
 
 import sys
 
+import faults
 import pytest
+
+_FOUND = pytest.StashKey[list]()
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--write-faults",
+        action="store_true",
+        help=f"write the table of {faults.DOCUMENT.name} from this run (run all tests)",
+    )
+
+
+def pytest_configure(config):
+    config.stash[_FOUND] = []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take over the rows of a worker (pytest-xdist)."""
+    node.config.stash[_FOUND] += node.workeroutput["faults"]
+
+
+def pytest_sessionfinish(session):
+    config = session.config
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["faults"] = config.stash[_FOUND]
+    elif config.getoption("--write-faults"):
+        document = faults.DOCUMENT.read_text(encoding="utf-8")
+        text = faults.replaced(document, config.stash[_FOUND])
+        faults.DOCUMENT.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def fault(request, tmp_path_factory):
+    """`fault(area, tried, happened)`: this test has shown this row of docs/reliability.md."""
+
+    def record(area: str, tried: str, happened: str) -> None:
+        line = faults.row(area, tried, happened, tmp_path_factory.getbasetemp())
+        if request.config.getoption("--write-faults"):
+            request.config.stash[_FOUND].append(line)
+            return
+        assert line in faults.rows(faults.DOCUMENT.read_text(encoding="utf-8")), (
+            f"{faults.DOCUMENT.name} does not have this row; run `pytest --write-faults`:\n{line}"
+        )
+
+    return record
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,14 @@ A command shows such an error as its message alone; any other exception is a def
 keeps its traceback.
 """
 
+import re
 import signal
+
+
+def one_line(error: Exception, longest: int = 300) -> str:
+    """The first line of what a library's error says, without TensorFlow's names of nodes."""
+    text = re.sub(r"\{\{.*?\}\}| \[Op:.*", "", str(error)).strip()
+    return text.splitlines()[0][:longest].rstrip(".") if text else type(error).__name__
 
 
 class TfscError(Exception):
@@ -31,10 +38,24 @@ class ExportError(TfscError):
     """An exported model is missing, foreign or damaged."""
 
 
+class StorageError(TfscError):
+    """A file could not be written: the disk is full, a quota is reached, a directory read-only."""
+
+
 class Diverged(TfscError):
-    """The training loss is no longer finite."""
+    """The loss or the weights are no longer finite.
+
+    Args:
+        what: what is not finite.
+        step: the optimizer step after which that was seen.
+        learning_rate: at that step.
+    """
 
     exit_code = 3
+
+    def __init__(self, what: str, step: int, learning_rate: float):
+        super().__init__(f"{what} at step {step} (learning rate {learning_rate:g})")
+        self.what, self.step, self.learning_rate = what, step, learning_rate
 
 
 class Interrupted(TfscError):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from toy_tfds import assert_equal, prepare, toy_image
 
 from tfsc.data import tfds_directory
 from tfsc.data.source import load
@@ -18,49 +19,12 @@ from tfsc.errors import DataError
 SHARED_TFDS = Path(__file__).parents[3] / "shared" / "tfds"
 
 
-def _toy_image(index, shape, dtype=np.uint8):
-    """An image that holds its index in its first value."""
-    image = np.random.default_rng(index).integers(0, 256, shape).astype(dtype)
-    image.flat[0] = index
-    return image
-
-
-def _prepare(root, name="toy_images", shape=(28, 28, 1), classes=10, shards=1, **changes):
-    """Prepare a dataset as TFDS does, 40 training and 20 test images; return its directory."""
-    sizes = changes.get("sizes", {"train": 40, "test": 20})
-    image = changes.get("image", tfds.features.Image(shape=shape))
-    features = {"image": image, "label": tfds.features.ClassLabel(num_classes=classes)}
-    features = changes.get("features", features)
-
-    class Toy(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        VERSION = tfds.core.Version("1.0.0")
-
-        def _info(self):
-            return tfds.core.DatasetInfo(
-                builder=self, features=tfds.features.FeaturesDict(features)
-            )
-
-        def _split_generators(self, download_manager):
-            return {split: self._generate_examples(split) for split in sizes}
-
-        def _generate_examples(self, split):
-            for index in range(sizes[split]):
-                row = {"image": _toy_image(index, shape, image.np_dtype), "label": index % classes}
-                yield index, {key: row[key] for key in features}
-
-    Toy.name = name
-    builder = Toy(data_dir=root)
-    config = tfds.download.DownloadConfig(num_shards=shards)
-    builder.download_and_prepare(download_config=config)
-    return Path(builder.data_dir)
-
-
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """A TFDS directory with two datasets; tests that change one take `toy`, a copy."""
     root = tmp_path_factory.mktemp("tfds")
-    _prepare(root)
-    _prepare(root, "toy_hundred", (32, 32, 3), 100, shards=3, sizes={"train": 200, "test": 100})
+    prepare(root)
+    prepare(root, "toy_hundred", (32, 32, 3), 100, shards=3, sizes={"train": 200, "test": 100})
     return root
 
 
@@ -84,20 +48,6 @@ def _root(version):
 
 def _fail(*_):
     raise AssertionError("must not be called")
-
-
-def _assert_equal(one, other):
-    assert one.digest == other.digest
-    assert (one.name, one.version, one.class_names) == (
-        other.name,
-        other.version,
-        other.class_names,
-    )
-    for part in ("train", "test"):
-        for array in ("images", "labels"):
-            mine, theirs = (getattr(getattr(s, part), array) for s in (one, other))
-            assert mine.dtype == theirs.dtype
-            np.testing.assert_array_equal(mine, theirs)
 
 
 # --- digits ------------------------------------------------------------------------------------
@@ -163,7 +113,7 @@ def test_a_prepared_dataset_is_read_whole(prepared, name, shape, classes, sizes)
         assert sorted(indices) == list(range(size))
         np.testing.assert_array_equal(examples.labels, indices % classes)
         for index, image in zip(indices, examples.images, strict=True):
-            np.testing.assert_array_equal(image, _toy_image(index, shape))
+            np.testing.assert_array_equal(image, toy_image(index, shape))
 
 
 def test_the_order_is_that_of_the_files(prepared):
@@ -182,7 +132,7 @@ def test_the_order_is_that_of_the_files(prepared):
 def test_decoding_again_gives_the_same(prepared, cache):
     first = load("toy_hundred", str(prepared))
     shutil.rmtree(cache)
-    _assert_equal(load("toy_hundred", str(prepared)), first)
+    assert_equal(load("toy_hundred", str(prepared)), first)
 
 
 def test_the_digest_tells_datasets_apart(prepared):
@@ -220,7 +170,7 @@ def test_the_newest_version_counts_by_number_and_any_can_be_named(toy):
 def test_a_configuration_of_a_dataset_can_be_named(toy, tmp_path):
     shutil.copytree(toy, tmp_path / "other" / "toy_images" / "small" / "1.0.0")
     result = load("toy_images/small", str(tmp_path / "other"))
-    _assert_equal(result, load("toy_images", _root(toy)))
+    assert_equal(result, load("toy_images", _root(toy)))
 
 
 # --- datasets that tfsc cannot train on --------------------------------------------------------
@@ -246,49 +196,9 @@ _LABEL = tfds.features.ClassLabel(num_classes=10)
     ids=["sizes", "no test", "no train", "no label", "no image", "regression", "16 bits"],
 )
 def test_other_kinds_of_datasets_are_refused(tmp_path, cache, changes, message):
-    _prepare(tmp_path, shape=(8, 8, 1), **changes)
+    prepare(tmp_path, shape=(8, 8, 1), **changes)
     with pytest.raises(DataError, match=message):
         load("toy_images", str(tmp_path))
-    assert not cache.exists()
-
-
-def _truncate(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def _empty(path):
-    path.write_bytes(b"")
-
-
-def _flip(path, place=None):
-    """Change the byte at `place`, or that in the middle."""
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2 if place is None else place] ^= 0x40
-    path.write_bytes(data)
-
-
-def _garbage(path):
-    path.write_text("garbage")
-
-
-def _list(path):
-    path.write_text("[]")
-
-
-@pytest.mark.parametrize("damage", [_truncate, _empty, _flip, Path.unlink])
-def test_a_damaged_record_file_is_refused(toy, cache, damage):
-    damage(next(toy.glob("*train*")))
-    with pytest.raises(DataError, match=f"'train' of {toy} is damaged or incomplete"):
-        load("toy_images", _root(toy))
-    assert not cache.exists()
-
-
-@pytest.mark.parametrize("damage", [_truncate, _empty, _garbage, _list])
-@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
-def test_a_damaged_description_is_refused(toy, cache, name, damage):
-    damage(toy / name)
-    with pytest.raises(DataError, match=f"{toy} is no readable TFDS directory"):
-        load("toy_images", _root(toy))
     assert not cache.exists()
 
 
@@ -356,7 +266,7 @@ class _Small(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _generate_examples(self):
         for index in range(12):
-            yield index, {"image": _toy_image(index, (8, 8, 1)), "label": index % 10}
+            yield index, {"image": toy_image(index, (8, 8, 1)), "label": index % 10}
 
 
 def test_a_dataset_that_tfds_can_make_is_prepared_and_read(tmp_path):
@@ -375,7 +285,7 @@ def test_a_prepared_default_configuration_needs_no_network(offline, tmp_path):
 
     TfscTestConfigurations(data_dir=tmp_path).download_and_prepare()
     result = load("tfsc_test_configurations", str(tmp_path))
-    _assert_equal(result, load("tfsc_test_configurations/small", str(tmp_path)))
+    assert_equal(result, load("tfsc_test_configurations/small", str(tmp_path)))
 
 
 # --- the cache ---------------------------------------------------------------------------------
@@ -390,7 +300,7 @@ def test_the_second_load_decodes_nothing(toy, cache, monkeypatch):
     first = load("toy_images", _root(toy))
     assert _entry(cache).name.startswith("toy_images-1.0.0-")
     monkeypatch.setattr(tfds_directory, "decode", _fail)
-    _assert_equal(load("toy_images", _root(toy)), first)
+    assert_equal(load("toy_images", _root(toy)), first)
 
 
 def test_the_cache_is_under_the_user_s_cache_directory_by_default(toy, tmp_path, monkeypatch):
@@ -401,10 +311,10 @@ def test_the_cache_is_under_the_user_s_cache_directory_by_default(toy, tmp_path,
 
 
 def test_a_dataset_prepared_anew_is_decoded_anew(tmp_path, cache):
-    version = _prepare(tmp_path, shape=(8, 8, 1))
+    version = prepare(tmp_path, shape=(8, 8, 1))
     first = load("toy_images", str(tmp_path))
     shutil.rmtree(version)
-    _prepare(tmp_path, shape=(8, 8, 1), sizes={"train": 41, "test": 20})
+    prepare(tmp_path, shape=(8, 8, 1), sizes={"train": 41, "test": 20})
     second = load("toy_images", str(tmp_path))
     assert (len(first.train), len(second.train)) == (40, 41)
     assert len(list(cache.iterdir())) == 2
@@ -422,137 +332,6 @@ def test_a_changed_description_of_the_same_size_is_another_dataset(toy):
     description = (toy / "features.json").read_text()
     (toy / "features.json").write_text(description.replace('"10"', '"11"'))
     assert len(load("toy_images", _root(toy)).class_names) == 11
-
-
-ARRAYS = ["train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy"]
-
-
-@pytest.fixture(scope="module")
-def decoded(prepared):
-    return tfds_directory.decode(prepared / "toy_images" / "1.0.0")
-
-
-@pytest.fixture
-def decodings(decoded, prepared, monkeypatch):
-    """The toy is in the cache; the list grows with each time that it is decoded."""
-    calls = []
-
-    def decode(directory):
-        calls.append(directory)
-        return decoded
-
-    monkeypatch.setattr(tfds_directory, "decode", decode)
-    load("toy_images", str(prepared))
-    calls.clear()
-    return calls
-
-
-def _assert_found_and_mended(entry, damaged_file, caplog, prepared, decoded, decodings):
-    _assert_equal(load("toy_images", str(prepared)), decoded)
-    assert len(decodings) == 1
-    (warning,) = caplog.records
-    assert warning.levelname == "WARNING"
-    assert f"decode cache {entry}" in warning.getMessage()
-    assert damaged_file in warning.getMessage()
-    _assert_equal(load("toy_images", str(prepared)), decoded)
-    assert len(decodings) == len(caplog.records) == 1
-
-
-def _write_at(place, data):
-    def write(path):
-        with path.open("r+b") as file:
-            file.seek(place)
-            file.write(data)
-
-    return write
-
-
-def _break_the_brace_of_the_header(path):
-    _write_at(path.read_bytes().index(b"}"), b"=")(path)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(_truncate, id="truncated"),
-        pytest.param(_empty, id="empty"),
-        pytest.param(Path.unlink, id="deleted"),
-        pytest.param(_flip, id="a byte"),
-        pytest.param(lambda path: _flip(path, -1), id="the last byte"),
-        pytest.param(_write_at(0, b"?"), id="the file's kind"),
-        pytest.param(_write_at(9, b"\x01"), id="the header's length"),
-        # NumPy reads its header as Python, and lets the errors of Python's parser through.
-        pytest.param(_write_at(21, b","), id="the header's dtype"),
-        pytest.param(_break_the_brace_of_the_header, id="the header's brace"),
-    ],
-)
-@pytest.mark.parametrize("name", ARRAYS)
-def test_a_damaged_array_in_the_cache_is_named_and_decoded_again(
-    cache, caplog, prepared, decoded, decodings, name, damage
-):
-    entry = _entry(cache)
-    damage(entry / name)
-    _assert_found_and_mended(entry, name, caplog, prepared, decoded, decodings)
-
-
-def _flip_after(text):
-    def flip(path):
-        _flip(path, path.read_bytes().index(text.encode()) + len(text))
-
-    return flip
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(_truncate, id="truncated"),
-        pytest.param(_empty, id="empty"),
-        pytest.param(Path.unlink, id="deleted"),
-        pytest.param(_garbage, id="text"),
-        pytest.param(_list, id="a list"),
-        pytest.param(lambda path: path.write_bytes(b"\xff\x00\xfe"), id="binary"),
-        pytest.param(lambda path: path.write_text('{"arrays": []}'), id="arrays of no kind"),
-        pytest.param(lambda path: path.write_text('{"arrays": {}}'), id="no arrays"),
-        pytest.param(_flip_after('\n "digest": "'), id="the digest"),
-        pytest.param(_flip_after('"class_names": [\n  "'), id="a class name"),
-        pytest.param(_flip_after('"version": "'), id="the version"),
-        pytest.param(_flip_after('"name": "'), id="the name"),
-    ],
-)
-def test_a_damaged_description_in_the_cache_is_named_and_decoded_again(
-    cache, caplog, prepared, decoded, decodings, damage
-):
-    entry = _entry(cache)
-    damage(entry / "meta.json")
-    _assert_found_and_mended(entry, "meta.json", caplog, prepared, decoded, decodings)
-
-
-def test_a_damaged_digest_of_an_array_is_found(cache, caplog, prepared, decoded, decodings):
-    entry = _entry(cache)
-    _flip_after('"train_images": "')(entry / "meta.json")
-    # Which of the two is damaged cannot be told.
-    _assert_found_and_mended(entry, "", caplog, prepared, decoded, decodings)
-
-
-def test_nothing_but_whole_entries_is_left_in_the_cache(toy, cache, monkeypatch):
-    def fail_at_the_last(path, array, **_):
-        Path(path).write_bytes(b"half")
-        if "test_labels" in str(path):
-            raise OSError("no space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(np, "save", fail_at_the_last)
-        first = load("toy_images", _root(toy))
-    assert list(cache.iterdir()) == []
-    _assert_equal(load("toy_images", _root(toy)), first)
-    assert sorted(p.name for p in _entry(cache).iterdir()) == sorted([*ARRAYS, "meta.json"])
-
-
-def test_a_cache_that_cannot_be_written_costs_only_a_warning(toy, cache, caplog):
-    cache.write_text("a file, no directory")
-    assert len(load("toy_images", _root(toy)).train) == 40
-    (warning,) = caplog.records
-    assert f"cannot write {cache}" in warning.getMessage()
 
 
 # --- CIFAR-10 ----------------------------------------------------------------------------------

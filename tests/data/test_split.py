@@ -150,16 +150,46 @@ def test_more_train_examples_than_there_are_is_refused(kind, most):
 
 
 def test_fewer_train_examples_than_classes_is_refused():
-    with pytest.raises(DataError, match="--train_examples=3: no stratified draw of 3 examples"):
+    message = "--train_examples=3: no stratified draw of 3 examples .* but 3 would be drawn and 197"
+    with pytest.raises(DataError, match=message):
         split(_source(), "test", 3, seed=0)
 
 
 @pytest.mark.parametrize("kind", ["stratified", "merged"])
-def test_a_class_with_one_example_cannot_be_stratified(kind):
-    source = _source()
-    source.train.labels[0] = 9
-    with pytest.raises(DataError, match=f"--val_split={kind}: no stratified draw of 50 examples"):
+def test_a_class_with_one_example_is_named(kind, fault):
+    source = _source(classes=6)
+    everything = [source.train.labels, source.test.labels]
+    for labels in everything:
+        labels[labels == 5] = 0
+    source.train.labels[0] = 5
+    with pytest.raises(DataError) as caught:
         split(source, kind, 0, seed=0)
+    message = str(caught.value)
+    assert message.startswith(f"--val_split={kind}: no stratified draw of 50 examples")
+    assert message.endswith("each of the 6 classes, but class 5 ('f') has one example")
+    assert "\n" not in message
+    if kind == "stratified":
+        fault("data", "class with one example, stratified", f"refused: {message}")
+
+
+@pytest.mark.parametrize("has", range(2, 9))
+def test_a_small_class_is_in_both_parts_or_named(has):
+    source = _source(classes=6)
+    labels = source.train.labels
+    labels[labels == 5] = 0
+    labels[:has] = 5
+    refused = []
+    for seed in range(5):
+        try:
+            result = split(source, "stratified", 0, seed)
+        except DataError as error:
+            refused.append(str(error))
+        else:
+            assert 5 in result.val.labels and 5 in result.train.labels
+    # A quarter of the 200 is drawn: of 2, half an example.
+    for message in refused:
+        assert f"but of the {has} of class 5 ('f') none would be drawn" in message
+    assert has == 2 or not refused
 
 
 def test_a_training_set_smaller_than_the_test_set_cannot_give_a_validation_set():

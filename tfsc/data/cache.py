@@ -1,10 +1,14 @@
 """The cache of decoded datasets: `.npy` files and their digests, one directory a dataset."""
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
+import stat
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,10 @@ from absl import logging
 from tfsc.data.examples import Examples, Source, array_digest, arrays
 
 FORMAT = 2  # raise it when the decoded arrays or their layout change
+
+# The names that write() gives: an entry's, between a dot and what mkdtemp adds.
+_TEMPORARY = re.compile(r"\..+-[\d.]+-[0-9a-f]{16}-[a-z0-9_]{8}")
+_ABANDONED_AFTER = 24 * 3600  # seconds
 
 
 def root() -> Path:
@@ -29,13 +37,19 @@ def entry_path(name: str, key: str) -> Path:
 
 
 def write(entry: Path, source: Source) -> None:
-    """Write a cache entry under a temporary name and rename it: it is there whole or not at all."""
+    """Write a cache entry under a temporary name and rename it: it is there whole or not at all.
+
+    A cache that cannot be written costs the next start its speed, and a warning.
+    """
+    if os.path.lexists(entry):
+        return  # another process was first, or read() could not remove it and said so
     decoded = arrays(source.train, source.test)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(entry.parent)
         temporary = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
     except OSError as error:
-        logging.warning("no decode cache: cannot write %s (%s)", entry.parent, error)
+        logging.warning("no decode cache: cannot write %s (%s)", entry.parent, _reason(error))
         return
     try:
         for name, array in decoded.items():
@@ -52,15 +66,27 @@ def write(entry: Path, source: Source) -> None:
         (temporary / "meta.json").write_text(text, encoding="utf-8")
         temporary.rename(entry)
     except OSError as error:
-        # Another process may have been first; a full disk only costs the next start its speed.
+        if not os.path.lexists(entry):  # else another process was first
+            logging.warning("no decode cache: cannot write %s (%s)", entry, _reason(error))
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        if not entry.exists():
-            logging.warning("no decode cache: cannot write %s (%s)", entry, error)
+
+
+def _remove_abandoned(directory: Path) -> None:
+    """Remove the temporary directories of killed processes; a young one may be in use."""
+    for path in directory.iterdir():
+        # The directory is the user's choice and may hold more than this cache.
+        if not _TEMPORARY.fullmatch(path.name):
+            continue
+        with contextlib.suppress(FileNotFoundError):  # another process removes it as well
+            status = path.lstat()
+            if stat.S_ISDIR(status.st_mode) and time.time() - status.st_mtime > _ABANDONED_AFTER:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def read(entry: Path) -> Source | None:
     """The cached source; None if there is none. A damaged entry is named and removed."""
-    if not entry.exists():
+    if not os.path.lexists(entry):
         return None
     damaged = "meta.json"
     try:
@@ -84,6 +110,30 @@ def read(entry: Path) -> Source | None:
             meta["digest"],
         )
     except Exception as error:  # damaged bytes raise whatever NumPy's header parser does
-        logging.warning("decode cache %s is damaged (%s); decoding again", entry / damaged, error)
-        shutil.rmtree(entry)
+        kept = _remove(entry)
+        logging.warning(
+            "decode cache %s is damaged (%s); decoding again%s",
+            entry / damaged,
+            _reason(error),
+            f" at each start, for it cannot be removed ({kept})" if kept else "",
+        )
         return None
+
+
+def _remove(entry: Path) -> str:
+    """Remove what is at an entry's place, but nothing a link leads to; return why it stays."""
+    try:
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    except OSError as error:
+        return _reason(error)
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    """An error in one line, without the path that is said beside it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).splitlines() or [type(error).__name__])[0]

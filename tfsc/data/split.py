@@ -43,10 +43,10 @@ def split(source: Source, val_split: str, train_examples: int, seed: int) -> Spl
     labels = np.concatenate([source.train.labels, source.test.labels])
     train, val = np.arange(n_train), np.arange(n_train, n_train + n_test)
     if val_split == "stratified":
-        train, val = _stratified(train, labels, n_test, seed, f"--val_split={val_split}")
+        train, val = _stratified(source, train, labels, n_test, seed, f"--val_split={val_split}")
     elif val_split == "merged":
         every = np.arange(n_train + n_test)
-        train, val = _stratified(every, labels, n_test, seed, f"--val_split={val_split}")
+        train, val = _stratified(source, every, labels, n_test, seed, f"--val_split={val_split}")
     elif val_split != "test":
         raise ValueError(f"val_split must be test, stratified or merged. Received: {val_split!r}")
     if train_examples > len(train):
@@ -55,21 +55,36 @@ def split(source: Source, val_split: str, train_examples: int, seed: int) -> Spl
         )
     if 0 < train_examples < len(train):
         rule = f"--train_examples={train_examples}"
-        _, train = _stratified(train, labels, train_examples, seed, rule)
+        _, train = _stratified(source, train, labels, train_examples, seed, rule)
     return Split(_take(source, train), _take(source, val), train, val)
 
 
 def _stratified(
-    pool: np.ndarray, labels: np.ndarray, count: int, seed: int, asked: str
+    source: Source, pool: np.ndarray, labels: np.ndarray, count: int, seed: int, asked: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divide `pool` into (rest, `count` drawn), with equal class shares, each in rising order."""
     classes, examples_of = np.unique(labels[pool], return_counts=True)
-    if min(count, len(pool) - count) < len(classes) or examples_of.min() < 2:
-        raise DataError(
+
+    def refusal(why: str) -> DataError:
+        return DataError(
             f"{asked}: no stratified draw of {count} examples from {len(pool)}: what is drawn and "
-            f"what is left must each have an example of each of the {len(classes)} classes"
+            f"what is left must each have an example of each of the {len(classes)} classes, {why}"
         )
+
+    def named(label: int) -> str:
+        return f"class {label} ('{source.class_names[label]}')"
+
+    if examples_of.min() < 2:
+        raise refusal(f"but {named(classes[examples_of.argmin()])} has one example")
+    if min(count, len(pool) - count) < len(classes):
+        raise refusal(f"but {count} would be drawn and {max(len(pool) - count, 0)} left")
     rest, drawn = train_test_split(pool, test_size=count, stratify=labels[pool], random_state=seed)
+    # The share of a small class may be less than half an example.
+    for part, where in ((drawn, "drawn"), (rest, "left")):
+        without = np.setdiff1d(classes, labels[part])
+        if len(without):
+            has = examples_of[classes == without[0]][0]
+            raise refusal(f"but of the {has} of {named(without[0])} none would be {where}")
     return np.sort(rest), np.sort(drawn)
 
 
