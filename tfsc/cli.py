@@ -1,5 +1,6 @@
 """What commands share: flags, foreseen errors as one message, TensorFlow without chatter."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -9,48 +10,84 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from tfsc.errors import Interrupted, RecipeError, TfscError
+from tfsc.command_line import parse
+from tfsc.errors import Interrupted, TfscError
+from tfsc.flagfile import shown
+
+_LONGEST_ERROR = 1000
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parse flags, call `main`, and end the process; foreseen errors are one message."""
+def run(
+    main: Callable[[], None], check: Callable[[flags.FlagValues], object] | None = None
+) -> None:
+    """Parse flags, call `main`, and end the process; foreseen errors are one message.
 
-    def guarded(_argv: Sequence[str]) -> None:
-        try:
-            main()
-        except TfscError as error:
-            _fail(error)
-        except KeyboardInterrupt:
-            _fail(Interrupted(signal.SIGINT))
-        except OSError as error:  # a path that cannot be read or written, a full disk
-            _fail(TfscError(f"{error.filename or 'file system'}: {error.strerror or error}"))
+    Args:
+        main: what the command does.
+        check: rules about several flags together, checked with --only_check_args too.
+    """
 
-    app.run(guarded, flags_parser=_parse)
+    def parser(argv: Sequence[str]) -> list[str]:
+        _foreseen(lambda: parse(argv, flags.FLAGS, check))
+        # absl's default would show other packages' notes.
+        if flags.FLAGS["verbosity"].using_default_value:
+            flags.FLAGS.verbosity = logging.WARNING
+        return list(argv[:1])
+
+    app.run(lambda _argv: _foreseen(main), flags_parser=parser)
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
-    """Parse flags; unlike absl, refuse stray words and say what is wrong in one line."""
+def _foreseen(action: Callable[[], None]) -> None:
+    """Call `action`; a foreseen error is shown and ends the process."""
     try:
-        rest = flags.FLAGS(list(argv), known_only=False)
-    except UnicodeDecodeError as error:
-        _fail(RecipeError(f"--flagfile: must be UTF-8 text: {error}"))
-    except (flags.Error, ValueError) as error:  # absl lets some ValueErrors through
-        message = " ".join(str(error).removeprefix("ERROR:: ").split())
-        _fail(RecipeError(f"{message} (--help lists the flags)"))
-    # absl's default would show other packages' notes.
-    if flags.FLAGS["verbosity"].using_default_value:
-        flags.FLAGS.verbosity = logging.WARNING
-    if len(rest) > 1:
-        stray = " ".join(" ".join(rest[1:]).split())
-        _fail(RecipeError(f"unexpected words: {stray}; settings are written --name=value"))
-    return rest
+        try:
+            action()
+        except SystemExit:  # --help has printed, and `--help | head` is no error
+            with contextlib.suppress(BrokenPipeError):
+                _flush()
+            raise
+        _flush()
+    except TfscError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        _fail(Interrupted(signal.SIGINT))
+    except OSError as error:  # a path that cannot be read or written, a full disk
+        with contextlib.suppress(OSError):
+            _flush()
+        where = "standard output" if isinstance(error, BrokenPipeError) else "file system"
+        _fail(TfscError(f"{error.filename or where}: {error.strerror or error}"))
+
+
+def _flush() -> None:
+    """Flush standard output, so that one that is closed or full shows before Python ends.
+
+    Raises:
+        OSError: if it is; what it held is lost, and does not fail again at exit.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        raise
 
 
 def _fail(error: TfscError) -> None:
     """Show a foreseen error and end the process with its exit code."""
     command = Path(sys.argv[0]).stem
-    print(f"tfsc.{command}: {error}", file=sys.stderr, flush=True)
+    print(f"tfsc.{command}: {presentable(error)}", file=sys.stderr, flush=True)
     sys.exit(error.exit_code)
+
+
+def presentable(error: TfscError) -> str:
+    """An error as one line fit for a terminal; a schedule's keeps its text and its caret."""
+    lines = str(error).split("\n")
+    if len(lines) == 3 and lines[2].strip() == "^":
+        return "\n".join(shown(line, _LONGEST_ERROR) for line in lines)
+    return shown(" ".join(line.strip() for line in lines), _LONGEST_ERROR)
 
 
 _CHATTER = (

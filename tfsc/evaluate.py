@@ -9,6 +9,7 @@ confusion.png.
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -28,17 +29,19 @@ _OUT = flags.DEFINE_string(
 _DATA_SETTINGS = ("dataset", "data_dir", "val_split", "seed")
 
 
-def main() -> None:
-    if not _EXPORT.value:
+def _given(values: flags.FlagValues) -> dict[str, Any]:
+    """The data settings on the command line, checked."""
+    if not values.export:
         raise RecipeError("--export: must name what to evaluate, e.g. --export=runs/<run>/export")
-    path = Path(_EXPORT.value)
+    given = {name: values[name].value for name in _DATA_SETTINGS if values[name].value is not None}
+    recipe.Recipe(**given)
+    return given
+
+
+def main() -> None:
+    path, given = Path(_EXPORT.value), _given(flags.FLAGS)
     if not path.exists():
         raise ExportError(f"--export={path}: there is no such file or directory")
-    given = {
-        name: getattr(flags.FLAGS, name)
-        for name in _DATA_SETTINGS
-        if getattr(flags.FLAGS, name) is not None
-    }
     # TensorFlow is imported only now, so that --help and errors in flags come at once.
     cli.import_tensorflow()
     from tfsc.evaluation.evaluate import evaluate
@@ -48,4 +51,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     recipe.define_flags(sys.argv[0], _DATA_SETTINGS, unset=True)
-    cli.run(main)
+    cli.run(main, check=_given)

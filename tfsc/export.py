@@ -3,12 +3,14 @@
 python -m tfsc.export --run_dir=runs/<run> --checkpoint=best
 """
 
+import re
 from pathlib import Path
 
 from absl import flags
 
 from tfsc import cli
 from tfsc.errors import RecipeError, RunDirectoryError
+from tfsc.flagfile import shown
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Directory of the run.")
 _CHECKPOINT = flags.DEFINE_string(
@@ -24,11 +26,14 @@ _OUT = flags.DEFINE_string(
 )
 
 
-def main() -> None:
-    if not _RUN_DIR.value:
+def _check(values: flags.FlagValues) -> None:
+    if not values.run_dir:
         raise RecipeError("--run_dir: must name the run, e.g. --run_dir=runs/<run>")
-    if _CHECKPOINT.value not in ("last", "best") and not _CHECKPOINT.value.isdecimal():
-        raise RecipeError(f"--checkpoint={_CHECKPOINT.value}: must be last, best or a step")
+    if not re.fullmatch(r"last|best|[0-9]{1,12}", values.checkpoint):
+        raise RecipeError(f"--checkpoint={shown(values.checkpoint)}: must be last, best or a step")
+
+
+def main() -> None:
     if not (Path(_RUN_DIR.value) / "recipe.flags").is_file():
         raise RunDirectoryError(
             f"--run_dir={_RUN_DIR.value}: is no run directory (no recipe.flags)"
@@ -42,4 +47,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, check=_check)

@@ -22,4 +22,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     recipe.define_flags(sys.argv[0])
-    cli.run(main)
+    cli.run(main, check=recipe.Recipe.from_flags)

@@ -1,6 +1,7 @@
 """The segment language against hand-computed values, seed 000's own texts, and arbitrary text."""
 
 import math
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -338,8 +339,15 @@ def _parses_or_says_where(text):
         assert 0 <= error.position <= len(text)
         first, second, third = str(error).split("\n")
         assert f"(at character {error.position + 1})" in first
-        assert len(second) == 2 + len(text)
-        assert third == "  " + " " * error.position + "^"
+        assert (first + second + third).isprintable()
+        assert len(first) <= 300
+        assert len(second) <= 2 + 160 + 1  # the sign that there is more
+        at = third.index("^")
+        assert third == " " * at + "^"
+        if error.position < len(text) and text[error.position].isprintable():
+            assert second[at] == text[error.position]
+        else:
+            assert second[at : at + 1] in ("", " ", "\ufffd")
         return
     positions = [knot.position for knot in segments.knots]
     assert positions == sorted(set(positions))
@@ -365,3 +373,47 @@ def test_a_valid_text_with_one_slip_is_a_schedule_or_a_syntax_error(text, place,
     place %= len(text)
     rest = text[place:] if slip == "insert" else text[place + 1 :]
     _parses_or_says_where(text[:place] + ("" if slip == "delete" else character) + rest)
+
+
+@_FUZZ
+@given(st.lists(st.sampled_from([*SHAPES, *"[],.eE+-019 \n\x1b\udcff٣", "[1,0]", "1e-3"])))
+def test_any_tokens_in_any_order_are_a_schedule_or_a_syntax_error(tokens):
+    _parses_or_says_where("".join(tokens))
+
+
+_HUGE = {
+    "10,000 segments": "[1e-3,0]" + "".join(f"lin[{i / 3e7},{i / 3}]" for i in range(1, 10_001)),
+    "10,000 segments and a slip": "[1,0]" + "".join(f"lin[1,{i}]" for i in range(1, 10_001)) + "x",
+    "nested brackets": "[" * 1_000_000,
+    "blanks": " " * 1_000_000,
+    "blanks before a slip": "[1,0]" + " " * 1_000_000 + "x",
+    "one number": "[" + "1" * 1_000_000 + ",0]",
+    "one exponent": "1e" + "9" * 1_000_000,
+    "one fraction": "1.5" + "0" * 1_000_000 + "1",
+    "points": "1." * 500_000,
+    "one word": "a" * 1_000_000,
+    "shapes": "[1,0]" + "lin" * 300_000,
+}
+
+
+@pytest.mark.parametrize("text", _HUGE.values(), ids=_HUGE)
+def test_a_huge_text_is_a_schedule_or_a_short_error_within_two_seconds(text):
+    # Processor time: a busy machine says nothing about the parser.
+    start = time.process_time()
+    try:
+        parse(text)
+    except ScheduleSyntaxError as error:
+        assert len(str(error)) < 800
+    assert time.process_time() - start < 2
+
+
+def test_an_error_in_a_long_text_shows_the_surroundings_of_the_fault(fault):
+    text = "[1,0]" + "".join(f"lin[1,{i}]" for i in range(1, 10_001)) + "lni[1,10001]"
+    with pytest.raises(ScheduleSyntaxError) as caught:
+        parse(text)
+    first, shown, caret = str(caught.value).split("\n")
+    assert first == "unknown shape 'lni', allowed: lin, cos, const (at character 108900)"
+    assert shown.startswith("  …")
+    assert shown.endswith("lin[1,10000]lni[1,10001]")
+    assert shown[caret.index("^") :] == "lni[1,10001]"
+    fault("bad input", "schedule of 10,000 segments with a slip near its end", f"refused: {first}")

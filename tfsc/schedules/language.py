@@ -43,7 +43,28 @@ class ScheduleSyntaxError(ValueError):
 
     def __init__(self, rule: str, text: str, position: int):
         self.rule, self.text, self.position = rule, text, position
-        super().__init__(f"{rule} (at character {position + 1})\n  {text}\n  {' ' * position}^")
+        part, at = _excerpt(text, position)
+        super().__init__(f"{rule} (at character {position + 1})\n  {part}\n  {' ' * at}^")
+
+
+_SHOWN = 160  # characters of a long text that an error shows, a third of them before the fault
+
+
+def _excerpt(text: str, position: int) -> tuple[str, int]:
+    """The part of a text that an error shows, and where in that part the fault is."""
+    start = 0 if len(text) <= _SHOWN else max(0, position - _SHOWN // 3)
+    part = text[start : start + _SHOWN]
+    if start > 0:
+        part = "…" + part[1:]
+    if start + _SHOWN < len(text):
+        part += "…"
+    # One character for one, so that the caret stays under the fault.
+    part = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in part)
+    return part, position - start
+
+
+def _cut(word: str) -> str:
+    return word if len(word) <= 40 else word[:40] + "…"
 
 
 @dataclass(frozen=True)
@@ -140,7 +161,8 @@ class _Reader:
             raise self.fail(f"expected {what}, a number such as 8.e-4, found {self.found()}")
         value = float(match.group())
         if not math.isfinite(value) or value < 0:
-            raise self.fail(f"{what} must be finite and at least 0, received {match.group()}")
+            received = _cut(match.group())
+            raise self.fail(f"{what} must be finite and at least 0, received {received}")
         self.at = match.end()
         return value
 
@@ -151,7 +173,7 @@ class _Reader:
         if not match:
             raise self.fail(f"expected a shape ({allowed}) between knots, found {self.found()}")
         if match.group() not in SHAPES:
-            raise self.fail(f"unknown shape '{match.group()}', allowed: {allowed}")
+            raise self.fail(f"unknown shape {_cut(match.group())!r}, allowed: {allowed}")
         self.at = match.end()
         return match.group()
 
@@ -183,7 +205,9 @@ def parse(text: str) -> Segments:
         raise reader.fail("a schedule cannot be empty; write [8.e-4, 0]lin[1.e-3, 5] or a number")
     if _WORD.match(text, reader.at):
         names = ", ".join(NAMED)
-        raise reader.fail(f"no schedule is named '{name}'; names: {names}; or [value, epoch]lin…")
+        raise reader.fail(
+            f"no schedule is named {_cut(name)!r}; names: {names}; or [value, epoch]lin…"
+        )
     if text[reader.at] != "[":
         value = reader.number("a learning rate")
         if not reader.done():
