@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from tfsc.random import threefry2x32, uniform_pair
+from tfsc.random import sixteen_bits, threefry2x32, uniform_pair
 
 MANY = 20_000
 # Each check below is a draw of luck fixed by its seed; a sound generator fails one in 10,000.
@@ -115,3 +115,22 @@ def test_xla_and_graphs_draw_the_same_bits():
     for jit in (False, True):
         drawn = tf.function(lambda n: uniform_pair(3, 1, n), jit_compile=jit)(numbers)
         np.testing.assert_array_equal(np.stack(drawn), eager)
+
+
+def test_sixteen_bit_draws_are_the_halves_of_words_under_the_samples_own_key():
+    numbers = [5, 2**40 + 3]
+    draws = sixteen_bits(7, 9, tf.constant(numbers, tf.int64), 6).numpy()
+    for row, number in zip(draws.tolist(), numbers, strict=True):
+        key = _reference((7, 9), (number & 0xFFFFFFFF, number >> 32))
+        words = [_reference(key, (index, 0)) for index in range(2)]
+        low = [[word[half] & 0xFFFF for word in words] for half in range(2)]
+        high = [[word[half] >> 16 for word in words] for half in range(2)]
+        assert row == (low[0] + high[0] + low[1] + high[1])[:6]
+
+
+def test_sixteen_bit_draws_are_uniform_and_independent():
+    draws = sixteen_bits(0, 1, tf.range(400, dtype=tf.int64), 50).numpy()
+    assert draws.min() >= 0 and draws.max() < 2**16
+    assert stats.kstest(draws.ravel() / 2**16, "uniform").pvalue > IMPROBABLE
+    for one, other in ((draws[:, :-1], draws[:, 1:]), (draws[:-1], draws[1:])):
+        assert stats.pearsonr(one.ravel(), other.ravel()).pvalue > IMPROBABLE

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from tfsc import __version__
 from tfsc.errors import RecipeError
+from tfsc.flagfile import shown
 from tfsc.recipe import Recipe, define_flags, settings
 from tfsc.schedules import language
 
@@ -101,6 +103,7 @@ _BAD_VALUES = [
     ("shortcut_bn", 1, "true or false"),
     ("shortcut_bn", "true", "true or false"),
     ("activation", "ReLU", "one of relu, gelu, silu, elu, leaky_relu"),
+    ("dropout", 1.0, "a number from 0.0 to 0.99"),
     ("center", "mean", "one of pixel, channel, none"),
     ("shift", -0.01, "a number from 0.0 to 1.0"),
     ("shift", 1.01, "a number from 0.0 to 1.0"),
@@ -118,6 +121,7 @@ _BAD_VALUES = [
     ("ema", 1.0, "a number from 0.0 to 0.999999"),
     ("precision", "fp8", "one of fp32, tf32, bf16, fp16"),
     ("xla", "yes", "one of auto, on, off"),
+    ("replicas", 0, "a whole number from 1 to 1024"),
     ("steps_per_execution", 0, "a whole number from 1 to 10000"),
     ("checkpoint_every", 0, "a whole number from 1 to 100000"),
     ("keep_checkpoints", 0, "a whole number from 1 to 100000"),
@@ -131,9 +135,10 @@ _BAD_VALUES = [
 def test_a_bad_value_is_an_error_with_the_flag_the_value_and_the_rule(name, value, rule):
     with pytest.raises(RecipeError) as caught:
         Recipe(**{name: value})
-    shown = value if isinstance(value, str) else repr(value)
-    assert str(caught.value).startswith(f"--{name}={shown}: must be ")
+    received = shown(value if isinstance(value, str) else repr(value))
+    assert str(caught.value).startswith(f"--{name}={received}: must be ")
     assert rule in str(caught.value)
+    assert str(caught.value).isprintable()
 
 
 def test_every_setting_has_a_bad_value_above():
@@ -161,10 +166,10 @@ def test_every_setting_has_a_bad_value_above():
     ],
 )
 def test_a_bad_text_is_an_error_with_the_flag_the_text_and_the_rule(name, text, rule):
-    message = re.escape(f"--{name}={text}: must be {rule}")
+    message = re.escape(f"recipe line 1: --{name}={shown(text)}: must be {rule}")
     with pytest.raises(RecipeError, match=message):
         Recipe.from_flagfile(f"--{name}={text}")
-    with pytest.raises(flags.Error, match=message):
+    with pytest.raises(flags.Error, match=re.escape(f"--{name}={text}: must be {rule}")):
         _flags(f"--{name}={text}")
 
 
@@ -190,6 +195,17 @@ def test_false_may_be_written_in_several_ways(argument):
             "--shortcut_kernels=1,3: must be one size or as many as --stack_units has stacks (3)",
         ),
         ({"shortcut_kernels": (1, 2, 3)}, "--shortcut_kernels=1,2,3: kernel sizes must be odd"),
+        ({"stack_units": (1,) * 17}, f"--stack_units={'1,' * 16}1: must have at most 16 stacks"),
+        ({"replicas": 3}, "--replicas=3: must divide --batch_size=64 into equal shares"),
+        (
+            {"replicas": 2, "steps_per_execution": 4},
+            "--steps_per_execution=4: must be 1 with --replicas=2",
+        ),
+        ({"replicas": 2, "xla": "on"}, "--xla=on: must be auto or off with --replicas=2"),
+        (
+            {"replicas": 2, "precision": "fp16"},
+            "--precision=fp16: must be fp32, tf32 or bf16 with --replicas=2",
+        ),
     ],
 )
 def test_values_that_do_not_go_together_are_an_error_that_says_what_would(changes, message):
@@ -278,6 +294,7 @@ _OTHER_VALUES = {
     "shortcut_preactivation": "all",
     "shortcut_bn": False,
     "activation": "silu",
+    "dropout": 0.1,
     "center": "channel",
     "shift": 0.0700001,
     "flip": False,
@@ -290,6 +307,7 @@ _OTHER_VALUES = {
     "ema": 0.99,
     "precision": "bf16",
     "xla": "off",
+    "replicas": 2,
     "steps_per_execution": 8,
     "checkpoint_every": 5,
     "keep_checkpoints": 3,
@@ -373,13 +391,35 @@ def test_blank_lines_and_comments_in_a_flagfile_are_skipped():
 
 @pytest.mark.parametrize("line", ["epochs=3", "--epochs", "-epochs=3", "--epochs 3", "three"])
 def test_a_flagfile_line_of_another_form_is_an_error_that_shows_it(line):
-    with pytest.raises(RecipeError, match=rf"recipe line '{line}': must be --name=value"):
+    with pytest.raises(RecipeError, match=rf"recipe line 2: {line}: must be --name=value"):
         Recipe.from_flagfile(f"--wd=0.2\n{line}\n")
 
 
-def test_an_unknown_name_in_a_flagfile_is_an_error_that_shows_it():
-    with pytest.raises(RecipeError, match=r"'--warmup=3'.* no setting named warmup"):
-        Recipe.from_flagfile("--warmup=3")
+def test_a_recipe_of_a_newer_version_is_an_error_that_names_line_setting_and_version(fault):
+    with pytest.raises(RecipeError) as caught:
+        Recipe.from_flagfile("# Replay\n--wd=0.2\n--warmup=3\n")
+    assert str(caught.value) == (
+        f"recipe line 3: --warmup=3: this version of tfsc ({__version__}) has no setting named "
+        "warmup; the recipe may be of a newer version"
+    )
+    fault("bad input", "recipe.flags of a newer version's run", f"refused: {caught.value}")
+
+
+@pytest.mark.parametrize(
+    "line", ["--" + "x" * 100_000, "--wd=" + "9" * 100_000, "\x1b[2J=", "--x\udcff=1", "--\x07=1"]
+)
+def test_an_odd_line_in_a_flagfile_is_an_error_of_one_short_line(line):
+    with pytest.raises(RecipeError, match=r"^recipe line 1: ") as caught:
+        Recipe.from_flagfile(line)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) <= 400
+
+
+@pytest.mark.parametrize("dataset", ["x" * 100_000 + "!", "/" * 100_000])
+def test_a_long_value_is_shortened_in_an_error(dataset):
+    with pytest.raises(RecipeError, match=r"^--dataset=") as caught:
+        Recipe(dataset=dataset)
+    assert len(str(caught.value)) <= 400
 
 
 _ONE_LINE = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "))
@@ -392,6 +432,8 @@ def _values(name, setting):
         return st.sampled_from(
             [*language.NAMED, "0.1", "[8.e-4, 0]lin[1.0e-3, 5]", "[1,0] const [0.5, 2.5]"]
         )
+    if name == "replicas":
+        return st.sampled_from([1, 2, 64])
     if name == "shortcut_kernels":
         return st.sampled_from([(1,), (3,), (5,), (7,)])
     if setting.choices:
@@ -400,7 +442,7 @@ def _values(name, setting):
         bool: st.booleans(),
         int: st.integers(setting.low, setting.high),
         float: st.floats(setting.low, setting.high),
-        tuple: st.lists(st.integers(setting.low, setting.high), min_size=1).map(tuple),
+        tuple: st.lists(st.integers(setting.low, setting.high), min_size=1, max_size=16).map(tuple),
         str: _ONE_LINE.map(str.strip),
     }[setting.kind]
 
@@ -414,6 +456,8 @@ def _recipes(draw):
     )
     if values.get("optimizer") == "adam":
         values["wd"] = 0.0
+    if values.get("replicas", 1) > 1:
+        values |= {"batch_size": 64, "xla": "off", "precision": "bf16", "steps_per_execution": 1}
     return Recipe(**values)
 
 

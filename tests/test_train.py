@@ -1,7 +1,11 @@
 """`python -m tfsc.train` from the command line on real digits, and what it leaves behind."""
 
+import contextlib
 import json
+import os
+import re
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -77,17 +81,29 @@ def test_the_same_command_again_finds_the_run_done(finished):
     assert (finished / "summary.json").read_text() == before
 
 
-def test_recipe_flags_replays_the_run_bit_for_bit(finished):
-    result = call("train", "--flagfile=run/recipe.flags", "--run_dir=replay", cwd=finished.parent)
-    assert result.returncode == 0, result.stderr
-    assert_same_run(finished, finished.parent / "replay")
+def _listening_ports(pid: int) -> set[str]:
+    """Local addresses on which a process accepts connections (Linux)."""
+    sockets = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            sockets.add(str(link.readlink()))
+    rows = [
+        line.split()
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
+    ]
+    return {row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_stopped_run_resumes_to_the_same_weights(finished, signum, code):
-    folder, name = finished.parent, f"stopped-{code}"
-    arguments = (*TINY, f"--run_dir={name}")
-    with (folder / f"{name}.txt").open("w") as output:
+def test_a_listening_port_would_be_seen():
+    with socket.create_server(("127.0.0.1", 0)):
+        assert len(_listening_ports(os.getpid())) == 1
+
+
+def test_a_replay_of_recipe_flags_that_is_stopped_and_resumed_has_the_same_bits(finished, fault):
+    folder = finished.parent
+    arguments = ("--flagfile=run/recipe.flags", "--run_dir=stopped")
+    with (folder / "stopped.txt").open("w") as output:
         process = subprocess.Popen(
             command("train", *arguments),
             cwd=folder,
@@ -96,21 +112,22 @@ def test_a_stopped_run_resumes_to_the_same_weights(finished, signum, code):
             stderr=output,
         )
         deadline = time.monotonic() + 120
-        while not (folder / name / "metrics.csv").exists():
-            assert process.poll() is None, (folder / f"{name}.txt").read_text()
+        while not (folder / "stopped/metrics.csv").exists():
+            assert process.poll() is None, (folder / "stopped.txt").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.005)
-        process.send_signal(signum)
-        assert process.wait(120) == code, (folder / f"{name}.txt").read_text()
-    summary = json.loads((folder / name / "summary.json").read_text())
+        assert _listening_ports(process.pid) == set()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(120) == 143, (folder / "stopped.txt").read_text()
+    summary = json.loads((folder / "stopped/summary.json").read_text())
     assert summary["status"] == "interrupted"
-    assert "Traceback" not in (folder / f"{name}.txt").read_text()
-    if signum == signal.SIGINT:
-        return  # the rest is the same
+    assert "Traceback" not in (folder / "stopped.txt").read_text()
     result = call("train", *arguments, cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "resuming after step" in result.stdout
-    assert_same_run(finished, folder / name)
+    assert_same_run(finished, folder / "stopped")
+    fault("sameness", "a replay of recipe.flags, stopped by SIGTERM, resumed", "no bit differs")
+    fault("security", "a run that trains, looked at for open ports", "it listens on none")
 
 
 def test_another_recipe_is_refused_and_names_the_difference(finished):
@@ -120,7 +137,7 @@ def test_another_recipe_is_refused_and_names_the_difference(finished):
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(finished):
+def test_a_loss_that_is_not_finite_stops_the_run(finished, fault):
     result = call(
         "train",
         *TINY,
@@ -132,8 +149,14 @@ def test_a_loss_that_is_not_finite_stops_the_run(finished):
     assert result.returncode == 3
     assert "the training loss is" in result.stderr and "learning rate 1e+30" in result.stderr
     run_dir = finished.parent / "diverged"
-    assert json.loads((run_dir / "summary.json").read_text())["status"] == "diverged"
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert summary["status"] == "diverged"
+    assert summary["diverged"]["learning_rate"] == pytest.approx(1e30)
+    assert summary["diverged"]["step"] >= 1
     assert not (run_dir / "export").exists()
+    # Which step, and inf or nan, is rounding's choice.
+    shown = re.sub(r"is (nan|inf) at step \d+", "is … at step …", result.stderr)
+    fault("numbers", "learning rate 1e30", f"exit code 3, status diverged; {shown}")
 
 
 def test_errors_in_data_come_before_a_run_directory_is_made(tmp_path):

@@ -1,11 +1,12 @@
 """Files that are there whole or not at all, and their digests."""
 
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 @contextmanager
@@ -13,26 +14,60 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     """A binary file that takes its name only when it is complete and on disk."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with naming(path), _created(temporary) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException as error:
+    except BaseException:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a failed write does not say where
         raise
     sync_directory(path.parent)
 
 
+def _created(path: Path) -> BinaryIO:
+    """A new file: what a killed process left under its name goes, a link is not followed."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give errors of the file system a path: a write that fails does not say where."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def append(path: Path, text: str) -> None:
+    """Append to a text file that is no link."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    with naming(path), os.fdopen(os.open(path, flags, 0o666), "wb") as file:
+        file.write(text.encode())
+
+
 def sync_directory(directory: Path) -> None:
     """Make renames in a directory survive a power cut."""
-    handle = os.open(directory, os.O_RDONLY)
+    _sync(directory)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        with naming(path):
+            os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_tree(directory: Path) -> None:
+    """Bring every file and directory below `directory` to the disk."""
+    for folder, _, names in os.walk(directory):
+        for path in (*(Path(folder, name) for name in names), Path(folder)):
+            _sync(path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -45,3 +80,24 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sealed(content: Mapping[str, Any]) -> str:
+    """JSON text of a record under a digest of its own, which `unsealed` checks."""
+    return json.dumps({"digest": _seal(content), **content}, indent=1) + "\n"
+
+
+def unsealed(text: str) -> dict[str, Any]:
+    """The content of a record that `sealed` wrote.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    content = json.loads(text)
+    if not isinstance(content, dict) or content.pop("digest", None) != _seal(content):
+        raise ValueError("its digest differs")
+    return content
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

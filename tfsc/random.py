@@ -31,7 +31,7 @@ def threefry2x32(
 
 
 # One stream for each kind of draw, so that kinds are independent under one seed.
-SHIFT, FLIP, ORDER = 1, 2, 3
+SHIFT, FLIP, ORDER, DROPOUT = 1, 2, 3, 4
 
 
 def _words(seed: int, stream: int, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -67,11 +67,38 @@ def uniform_pair(seed: int, stream: int, sample_numbers: tf.Tensor) -> tuple[tf.
     Returns:
         Two float32 tensors [n], multiples of 2⁻²⁴.
     """
-    numbers = tf.cast(sample_numbers, tf.int64)
-    low = tf.cast(tf.bitwise.bitwise_and(numbers, 0xFFFFFFFF), tf.uint32)
-    high = tf.cast(tf.bitwise.right_shift(numbers, tf.constant(32, tf.int64)), tf.uint32)
-    words = _words(seed, stream, low, high)
+    words = _words(seed, stream, *_halves(sample_numbers))
     return tuple(
         tf.cast(tf.bitwise.right_shift(word, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
         for word in words
     )
+
+
+def sixteen_bits(seed: int, stream: int, sample_numbers: tf.Tensor, count: int) -> tf.Tensor:
+    """`count` independent draws for each sample, uniform over 0 … 65535.
+
+    Args:
+        seed, stream, sample_numbers: as in `uniform_pair`.
+        count: draws a sample, at least 1.
+
+    Returns:
+        int32 [n, count].
+    """
+    # Each sample's two words are the key of its own draws; each encryption gives four of them.
+    key = [word[:, None] for word in _words(seed, stream, *_halves(sample_numbers))]
+    index = tf.cast(tf.range(-(-count // 4)), tf.uint32)[None, :]
+    words = threefry2x32(key, (index, tf.zeros_like(index)))
+    sixteen = tf.constant(16, tf.uint32)
+    draws = [
+        half
+        for word in words
+        for half in (tf.bitwise.bitwise_and(word, 0xFFFF), tf.bitwise.right_shift(word, sixteen))
+    ]
+    return tf.cast(tf.concat(draws, axis=1), tf.int32)[:, :count]
+
+
+def _halves(numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The low and the high 32 bits of int64 numbers."""
+    numbers = tf.cast(numbers, tf.int64)
+    low = tf.cast(tf.bitwise.bitwise_and(numbers, 0xFFFFFFFF), tf.uint32)
+    return low, tf.cast(tf.bitwise.right_shift(numbers, tf.constant(32, tf.int64)), tf.uint32)

@@ -13,7 +13,9 @@ from typing import Any
 
 from absl import flags
 
+from tfsc import __version__
 from tfsc.errors import RecipeError
+from tfsc.flagfile import shown
 from tfsc.schedules import language
 from tfsc.setting import Setting
 
@@ -119,6 +121,9 @@ class Recipe:
     activation: str = _setting(
         "relu", "Activation function.", choices=("relu", "gelu", "silu", "elu", "leaky_relu")
     )
+    dropout: float = _setting(
+        0.0, "Dropout rate before the dense layer, masks per sample.", low=0.0, high=0.99
+    )
     center: str = _setting(
         "pixel",
         "Mean subtracted inside the network after scaling to 0–1: of each pixel over the "
@@ -173,6 +178,13 @@ class Recipe:
     xla: str = _setting(
         "auto", "Compile the step with XLA; auto: on a GPU only.", choices=("auto", "on", "off")
     )
+    replicas: int = _setting(
+        1,
+        "Train on so many devices at once, each with an equal share of every batch: GPUs, or "
+        "virtual CPUs where there is none. Equal to one device up to rounding.",
+        low=1,
+        high=1024,
+    )
     steps_per_execution: int = _setting(
         1, "Steps in one call of the compiled function.", low=1, high=10_000, identity=False
     )
@@ -202,8 +214,8 @@ class Recipe:
             try:
                 value = setting.check(value)
             except ValueError as error:
-                shown = value if isinstance(value, str) else repr(value)
-                raise RecipeError(f"--{name}={shown}: {error}") from None
+                received = shown(value if isinstance(value, str) else repr(value))
+                raise RecipeError(f"--{name}={received}: {error}") from None
             object.__setattr__(self, name, value)
         self._check_together()
 
@@ -211,32 +223,56 @@ class Recipe:
         """Rules about one value beside another, and about texts with a language of their own."""
         if not self.dataset or not all(c.isalnum() or c in "_-./:" for c in self.dataset):
             raise RecipeError(
-                f"--dataset={self.dataset}: must be 'digits' or the name of a TFDS dataset "
+                f"--dataset={shown(self.dataset)}: must be 'digits' or the name of a TFDS dataset "
                 "(letters, digits and _ - . / :)"
             )
         if ".." in self.dataset or self.dataset.startswith("/"):
-            raise RecipeError(f"--dataset={self.dataset}: must be a name, not a path")
+            raise RecipeError(f"--dataset={shown(self.dataset)}: must be a name, not a path")
         try:
             language.parse(self.schedule)
         except language.ScheduleSyntaxError as error:
             raise RecipeError(f"--schedule: {error}") from None
         stacks = len(self.stack_units)
+        if stacks > 16:  # each halves the image
+            units = shown(",".join(map(str, self.stack_units)))
+            raise RecipeError(f"--stack_units={units}: must have at most 16 stacks, has {stacks}")
         if len(self.shortcut_kernels) == 1:
             object.__setattr__(self, "shortcut_kernels", self.shortcut_kernels * stacks)
         if len(self.shortcut_kernels) != stacks:
-            kernels = ",".join(map(str, self.shortcut_kernels))
+            kernels = shown(",".join(map(str, self.shortcut_kernels)))
             raise RecipeError(
                 f"--shortcut_kernels={kernels}: must be one size or as many as --stack_units has "
                 f"stacks ({stacks})"
             )
         if any(kernel % 2 == 0 for kernel in self.shortcut_kernels):
-            kernels = ",".join(map(str, self.shortcut_kernels))
+            kernels = shown(",".join(map(str, self.shortcut_kernels)))
             raise RecipeError(f"--shortcut_kernels={kernels}: kernel sizes must be odd")
         if self.optimizer == "adam" and self.wd != 0:
             raise RecipeError(
                 f"--wd={self.wd:g}: must be 0 with --optimizer=adam, which has no decoupled decay; "
                 "add --wd=0 (and --l2=1e-4 for Atienza's penalty), or use --optimizer=adamw"
             )
+        self._check_replicas()
+
+    def _check_replicas(self) -> None:
+        if self.replicas == 1:
+            return
+        if self.batch_size % self.replicas:
+            raise RecipeError(
+                f"--replicas={self.replicas}: must divide --batch_size={self.batch_size} into "
+                "equal shares"
+            )
+        # What Keras or TensorFlow cannot do under a strategy, or what nobody has tried here.
+        for name, bad, allowed in (
+            ("steps_per_execution", self.steps_per_execution > 1, "1"),
+            ("xla", self.xla == "on", "auto or off"),
+            ("precision", self.precision == "fp16", "fp32, tf32 or bf16"),
+        ):
+            if bad:
+                raise RecipeError(
+                    f"--{name}={getattr(self, name)}: must be {allowed} with "
+                    f"--replicas={self.replicas}"
+                )
 
     @classmethod
     def from_flags(cls, flag_values: flags.FlagValues = flags.FLAGS) -> "Recipe":
@@ -281,21 +317,24 @@ class Recipe:
             RecipeError: for a line that is not `--name=value`, an unknown name or a bad value.
         """
         known, values = settings(), {}
-        for line in text.splitlines():
+        for number, line in enumerate(text.splitlines(), start=1):
             line = line.strip()
             if not line or line.startswith(("#", "//")):
                 continue
             name, equals, value = line.removeprefix("--").partition("=")
             if not line.startswith("--") or not equals:
-                raise RecipeError(f"recipe line {line!r}: must be --name=value")
+                raise RecipeError(f"recipe line {number}: {shown(line)}: must be --name=value")
             if name not in known:
                 raise RecipeError(
-                    f"recipe line {line!r}: this version of tfsc has no setting named {name}"
+                    f"recipe line {number}: {shown(line)}: this version of tfsc ({__version__}) "
+                    f"has no setting named {shown(name, 40)}; the recipe may be of a newer version"
                 )
             try:
                 values[name] = known[name].parse(value)
             except ValueError as error:
-                raise RecipeError(f"--{name}={value}: {error}") from None
+                raise RecipeError(
+                    f"recipe line {number}: --{name}={shown(value)}: {error}"
+                ) from None
         return cls(**values)
 
     def differences(self, other: "Recipe") -> list[str]:

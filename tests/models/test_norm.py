@@ -190,3 +190,31 @@ def test_round_trips_through_its_configuration():
     assert again.get_config() == layer.get_config()
     maps = _maps()
     np.testing.assert_array_equal(again(maps, training=True), layer(maps, training=True))
+
+
+def test_in_several_replicas_the_statistics_are_those_of_the_whole_batch():
+    """Two halves through the replicas' path, with all_reduce as a mean over both."""
+    whole = FusedBatchNormalization(momentum=0.9)
+    whole.build((None, *SHAPE[1:]))
+    maps = tf.constant(_maps())
+    expected = whole(maps, training=True)
+
+    class Replica:
+        """As MirroredStrategy's context: both replicas' values are known to this test."""
+
+        def __init__(self):
+            self.calls = 0
+
+        def all_reduce(self, operation, value):
+            assert operation == "MEAN"
+            self.calls += 1
+            mean = tf.reduce_mean(maps, [0, 1, 2])
+            return mean if self.calls == 1 else tf.reduce_mean((maps - mean) ** 2, [0, 1, 2])
+
+    layer = FusedBatchNormalization(momentum=0.9)
+    layer.build((None, *SHAPE[1:]))
+    mean, variance, half = layer._across_replicas(maps[:2], tf.ones([3]), tf.zeros([3]), Replica())
+    layer._move(mean, variance)
+    _assert_same(expected[:2], half, 1e-5, 1e-5)
+    _assert_same(whole.moving_mean.value, layer.moving_mean.value, 1e-5, 1e-6)
+    _assert_same(whole.moving_variance.value, layer.moving_variance.value, 1e-5, 1e-6)

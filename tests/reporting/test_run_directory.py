@@ -104,7 +104,65 @@ def test_a_recipe_that_cannot_be_read_is_named(tmp_path):
         pass
     directory.recipe_path.write_text("--epochs=many\n")
     message = _refusal(_recipe(tmp_path))
-    assert message.startswith(f"{directory.recipe_path}: --epochs=many: must be a whole number")
+    assert message.startswith(f"{directory.recipe_path}: recipe line 1: --epochs=many: must be a")
+
+
+def test_another_schedule_is_refused_with_both_texts(tmp_path, fault):
+    with RunDirectory(_recipe(tmp_path, schedule="[1e-3,0]cos[1e-5,25]")):
+        pass
+    message = _refusal(_recipe(tmp_path, schedule="[1e-3,0]cos[1e-5,50]", epochs=50))
+    assert message.endswith("epochs: 25, 50; schedule: [1e-3,0]cos[1e-5,25], [1e-3,0]cos[1e-5,50]")
+    fault("storage", "run directory of another recipe", f"refused: {message}")
+
+
+@pytest.mark.parametrize(
+    "place", ["checkpoints", "events", "export", "train.log", ".lock", "split/train_indices.npy"]
+)
+def test_a_link_in_a_run_directory_is_refused_before_anything_is_written(tmp_path, place, fault):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    recipe = _recipe(tmp_path)
+    with RunDirectory(recipe) as directory:
+        (directory.path / "split").mkdir()
+    link = directory.path / place
+    link.unlink(missing_ok=True)
+    link.symlink_to(outside)
+    message = _refusal(recipe)
+    assert f"{link} must not be a symbolic link (to {outside})" in message
+    assert list(outside.iterdir()) == []
+    if place == "checkpoints":
+        fault("security", "run directory whose checkpoints/ is a link", f"refused: {message}")
+
+
+def test_the_run_directory_itself_may_be_a_link(tmp_path):
+    (tmp_path / "big disk").mkdir()
+    (tmp_path / "runs").symlink_to(tmp_path / "big disk")
+    with RunDirectory(_recipe(tmp_path)) as directory:
+        assert directory.recipe_path.exists()
+
+
+def test_what_a_killed_run_left_half_written_goes(tmp_path):
+    recipe = _recipe(tmp_path)
+    with RunDirectory(recipe) as directory:
+        directory.checkpoints.mkdir()
+    kept = [
+        directory.path / ".export-88.partial-abcd",  # another process may be writing it
+        directory.checkpoints / "step-00000001.json",
+    ]
+    gone = [
+        directory.path / ".metrics.csv.tmp",
+        directory.path / ".export.partial-abcd",
+        directory.checkpoints / ".step-00000002-00000000.npz.tmp",
+    ]
+    for path in (*kept, *gone):
+        if "partial" in path.name:
+            path.mkdir()
+            path = path / "file"
+        path.write_text("half")
+    with RunDirectory(recipe):
+        pass
+    assert all(path.exists() for path in kept)
+    assert not any(path.exists() for path in gone)
 
 
 @pytest.mark.parametrize("blocked", ["runs", "runs/a", "runs/a/.lock/x"])
@@ -139,16 +197,17 @@ sys.stdin.read()
 """
 
 
-def test_a_directory_in_use_is_refused_until_its_run_ends(tmp_path):
+def test_a_directory_in_use_is_refused_until_its_run_ends(tmp_path, fault):
     recipe = _recipe(tmp_path)
     with RunDirectory(recipe):
         message = _refusal(recipe)
         assert message == f"--run_dir={tmp_path}/runs/a: another process is running in it"
+        fault("storage", "two processes on one run directory", f"the second is refused: {message}")
     with RunDirectory(recipe):
         pass
 
 
-def test_the_lock_of_a_killed_process_is_free(tmp_path):
+def test_the_lock_of_a_killed_process_is_free(tmp_path, fault):
     recipe = _recipe(tmp_path)
     with RunDirectory(recipe) as directory:
         pass
@@ -165,6 +224,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
         holder.communicate()
     with RunDirectory(recipe):
         pass
+    fault("storage", "lock of a process that kill -9 ended", "taken over: the kernel drops it")
 
 
 # --- files --------------------------------------------------------------------------------------

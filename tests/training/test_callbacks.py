@@ -7,9 +7,9 @@ import signal
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tfsc.errors import Diverged, Interrupted
+from tfsc.reporting.events import EventWriter
 from tfsc.training import callbacks, clock
 
 
@@ -87,13 +87,44 @@ def test_a_signal_waits_for_the_end_of_the_step(number):
     assert signal.getsignal(number) is before
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_and_rate(tmp_path):
-    log = callbacks.StepLog(tf.summary.create_file_writer(str(tmp_path)))
-    log.first_step = 40
-    log.set_params({"steps": 10})
-    log.on_train_batch_end(0, {"batch_loss": 1.0, "learning_rate": 0.1})
-    with pytest.raises(Diverged, match=r"loss is nan at step 42 \(learning rate 0.1\)"):
-        log.on_train_batch_end(1, {"batch_loss": np.nan, "learning_rate": 0.1})
+def test_a_hangup_stops_the_run_unless_it_is_ignored():
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+        with callbacks.StopOnSignal() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            stop.on_train_batch_end(0)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with callbacks.StopOnSignal() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            with pytest.raises(Interrupted) as caught:
+                stop.on_train_batch_end(0)
+        assert caught.value.exit_code == 129
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_loss_that_is_not_finite_stops_with_step_and_rate(tmp_path, value):
+    with EventWriter(tmp_path) as events:
+        log = callbacks.StepLog(events)
+        log.first_step = 40
+        log.set_params({"steps": 10})
+        log.on_train_batch_end(0, {"batch_loss": 1.0, "loss": 1.0, "learning_rate": 0.1})
+        with pytest.raises(Diverged) as caught:
+            log.on_train_batch_end(1, {"batch_loss": value, "loss": value, "learning_rate": 0.1})
+    assert str(caught.value) == f"the training loss is {value} at step 42 (learning rate 0.1)"
+    assert (caught.value.step, caught.value.learning_rate) == (42, 0.1)
+
+
+def test_a_bad_loss_inside_an_execution_of_several_steps_stops_too(tmp_path):
+    # The last of the steps may be finite again; the epoch's mean is not.
+    with EventWriter(tmp_path) as events:
+        log = callbacks.StepLog(events)
+        log.set_params({"steps": 8})
+        with pytest.raises(Diverged, match="mean loss of the epoch is inf at step 4"):
+            log.on_train_batch_end(3, {"batch_loss": 1.0, "loss": np.inf, "learning_rate": 0.1})
 
 
 def test_metrics_of_an_interrupted_epoch_come_back_after_fits_reset():

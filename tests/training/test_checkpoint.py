@@ -1,11 +1,16 @@
 """Checkpoints: whole or absent, checked on load, the right ones kept."""
 
+import hashlib
+import io
 import json
+import os
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from tfsc import files
 from tfsc.errors import RunDirectoryError
 from tfsc.training.checkpoint import CheckpointStore
 
@@ -69,33 +74,140 @@ def _truncate(path):
     path.write_bytes(path.read_bytes()[:-20])
 
 
-@pytest.mark.parametrize("damage", [_flip_a_byte, _truncate, lambda path: path.unlink()])
-def test_a_damaged_newest_falls_back_to_the_one_before(store, damage, caplog):
+def _empty(path):
+    path.write_bytes(b"")
+
+
+def _become_a_directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("tried", "damage"),
+    [
+        ("newest checkpoint with one bit flipped", _flip_a_byte),
+        ("newest checkpoint truncated", _truncate),
+        ("newest checkpoint empty", _empty),
+        ("newest checkpoint missing", Path.unlink),
+        ("a directory in the place of the newest checkpoint", _become_a_directory),
+    ],
+)
+def test_a_damaged_newest_falls_back_to_the_one_before(store, tried, damage, caplog, fault):
     store.save(_state(1), 10, {})
     store.save(_state(2), 20, {})
     damage(store.all()[0].arrays_path)
     state = _state()
     assert store.restore_newest(state).step == 10
     assert _values(state) == _values(_state(1))
-    assert "step-00000020-" in caplog.text
+    (warning,) = caplog.messages
+    assert "step-00000020-" in warning and "going on from" in warning
+    assert warning.endswith(f"{store.all()[1].arrays_path.name} instead")
+    fault("storage", tried, f"warns and goes on: {warning}")
 
 
-def test_a_damaged_record_falls_back_too(store):
+@pytest.mark.parametrize("damage", [_flip_a_byte, _truncate, _empty, lambda p: p.write_text("[]")])
+def test_a_damaged_record_falls_back_too(store, damage, caplog):
     store.save(_state(1), 10, {})
     store.save(_state(2), 20, {})
-    (store.directory / "step-00000020.json").write_text('{"step": 20')
+    damage(store.directory / "step-00000020.json")
     assert store.restore_newest(_state()).step == 10
+    (warning,) = caplog.messages
+    assert "step-00000020.json is damaged" in warning and "step-00000010-" in warning
 
 
-def test_all_damaged_is_an_error_and_deletes_nothing(store):
+def test_a_changed_number_in_a_record_is_found(store, caplog):
+    # Valid JSON, and metrics.csv would be written from it.
+    store.save(_state(1), 10, {"history": [{"val_accuracy": 0.75}]})
+    path = store.directory / "step-00000010.json"
+    path.write_text(path.read_text().replace("0.75", "0.95"))
+    with pytest.raises(RunDirectoryError, match=r"step-00000010\.json is damaged: its digest"):
+        store.restore_newest(_state())
+
+
+def test_a_damaged_older_one_is_not_mentioned(store, caplog):
+    store.save(_state(1), 10, {})
+    store.save(_state(2), 20, {})
+    _truncate(store.all()[1].arrays_path)
+    assert store.restore_newest(_state()).step == 20
+    assert caplog.messages == []
+
+
+def test_all_damaged_is_an_error_and_deletes_nothing(store, fault):
     store.save(_state(1), 10, {})
     store.save(_state(2), 20, {})
     for path in store.directory.glob("*.npz"):
         _flip_a_byte(path)
-    before = sorted(store.directory.iterdir())
-    with pytest.raises(RunDirectoryError, match=r"every checkpoint .* nothing was deleted"):
+    before = {path: path.read_bytes() for path in store.directory.iterdir()}
+    with pytest.raises(RunDirectoryError, match=r"no checkpoint .* Nothing was deleted") as caught:
         store.restore_newest(_state())
-    assert sorted(store.directory.iterdir()) == before
+    assert {path: path.read_bytes() for path in store.directory.iterdir()} == before
+    message = str(caught.value)
+    assert "step-00000010-" in message and "step-00000020-" in message
+    fault("storage", "every checkpoint damaged", f"refused: {message}")
+
+
+def _replace_arrays(store, save):
+    """A checkpoint from elsewhere: other content under a digest and a record that are right."""
+    store.save(_state(1), 10, {})
+    checkpoint = store.all()[0]
+    buffer = io.BytesIO()
+    save(buffer)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    path = store.directory / f"step-00000010-{digest[:8]}.npz"
+    path.write_bytes(buffer.getvalue())
+    meta = files.unsealed(checkpoint.meta_path.read_text())
+    meta |= {"arrays": path.name, "sha256": digest}
+    checkpoint.meta_path.write_text(files.sealed(meta))
+
+
+class _Payload:
+    """Unpickled, it would make a directory."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_pickled_objects_are_refused_and_not_run(store, tmp_path, fault):
+    trap = tmp_path / "trap"
+    objects = np.array([_Payload(trap)], dtype=object)
+    _replace_arrays(store, lambda file: np.savez(file, w=objects))
+    with pytest.raises(RunDirectoryError, match=r"none of tfsc's: Object arrays cannot") as caught:
+        store.restore_newest(_state())
+    assert not trap.exists()
+    fault("security", "checkpoint with a pickled object", f"refused: {caught.value}")
+
+
+def test_an_archive_that_is_none_is_refused(store):
+    _replace_arrays(store, lambda file: file.write(b"PK\x03\x04 and then nothing"))
+    with pytest.raises(RunDirectoryError, match="none of tfsc's"):
+        store.restore_newest(_state())
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside.npz", "..", "/etc/passwd", "step-00000020-00000000.npz", "", None, 3]
+)
+def test_a_record_cannot_name_a_file_elsewhere(store, name, fault):
+    store.save(_state(1), 10, {})
+    record = store.directory / "step-00000010.json"
+    meta = files.unsealed(record.read_text())
+    record.write_text(files.sealed(meta | {"arrays": name}))
+    with pytest.raises(RunDirectoryError, match=r"step-00000010\.json is damaged: ") as caught:
+        store.restore_newest(_state())
+    if name == "../outside.npz":
+        fault("security", "checkpoint record that names ../outside.npz", f"refused: {caught.value}")
+
+
+def test_the_newest_sound_one_is_found(store):
+    assert store.newest_sound() is None
+    store.save(_state(1), 10, {})
+    store.save(_state(2), 20, {})
+    assert store.newest_sound().step == 20
+    _truncate(store.all()[0].arrays_path)
+    assert store.newest_sound().step == 10
 
 
 def test_arrays_without_a_record_are_no_checkpoint(store):

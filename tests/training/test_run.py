@@ -1,13 +1,15 @@
 """`run` in this process, where a test can stop it at a chosen instant."""
 
 import dataclasses
+import io
 import json
 import shutil
 
 import pytest
+import tensorflow as tf
 from commands import assert_same_run, last_arrays, metrics
 
-from tfsc.errors import Diverged, Interrupted, RunDirectoryError
+from tfsc.errors import Diverged, Interrupted, RunDirectoryError, TfscError
 from tfsc.recipe import Recipe
 from tfsc.training import run as run_module
 from tfsc.training.callbacks import StopOnSignal
@@ -125,9 +127,10 @@ def test_steps_end_the_run_inside_an_epoch(tmp_path):
     assert not (tmp_path / "run/export").exists()
 
 
-def test_steps_per_execution_does_not_change_the_run(whole, tmp_path):
+def test_steps_per_execution_does_not_change_the_run(whole, tmp_path, fault):
     run_module.run(_recipe(tmp_path / "run", steps_per_execution=3))  # 4 is no multiple of 3
     assert_same_run(whole, tmp_path / "run")
+    fault("sameness", "steps_per_execution=3 instead of 1", "no bit differs")
 
 
 def test_another_seed_is_another_run(whole, tmp_path):
@@ -136,14 +139,88 @@ def test_another_seed_is_another_run(whole, tmp_path):
         assert_same_run(whole, tmp_path / "run")
 
 
-def test_weights_that_the_last_step_spoils_are_not_exported(tmp_path, monkeypatch):
+def test_a_validation_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
     recipe = _recipe(tmp_path / "run", export=True, epochs=1)
     spoiled = {"loss": float("nan"), "accuracy": 0.1}
     monkeypatch.setattr(run_module._Run, "evaluate", lambda self: spoiled)
-    with pytest.raises(Diverged, match="the validation loss is nan after step 4; there is no"):
+    with pytest.raises(Diverged, match="the validation loss is nan at step 4"):
         run_module.run(recipe)
     assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "diverged"
     assert not (tmp_path / "run/export").exists()
+
+
+@pytest.mark.parametrize("group", ["network", "optimizer", "ema"])
+def test_weights_that_the_last_step_spoils_are_neither_saved_nor_exported(
+    tmp_path, monkeypatch, group, fault
+):
+    # The loss of the step before an overflow is finite, and a validation loss may be too.
+    recipe = _recipe(tmp_path / "run", export=True, ema=0.9)
+    real = run_module._Run.train_epoch
+
+    def spoil(self):
+        real(self)
+        if len(self.history) == 1:
+            name = max(name for name in self.state if name.startswith(group) and "seed" not in name)
+            self.state[name].assign(self.state[name].numpy() * float("nan"))
+
+    monkeypatch.setattr(run_module._Run, "train_epoch", spoil)
+    with pytest.raises(Diverged, match=rf"1 variables are not finite \({group}/.* at step 8"):
+        run_module.run(recipe)
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["status"] == "diverged"
+    assert summary["diverged"]["step"] == 8
+    assert summary["diverged"]["last_good_checkpoint"].startswith("step-00000004-")
+    assert [path.name for path in (tmp_path / "run/checkpoints").glob("*.json")] == [
+        "step-00000004.json"
+    ]
+    assert not (tmp_path / "run/export").exists()
+    if group == "network":
+        fault(
+            "numbers",
+            "weights that overflow in a step whose loss was finite",
+            f"status diverged, not saved, not exported, last good checkpoint "
+            f"{summary['diverged']['last_good_checkpoint']}",
+        )
+
+
+def test_an_interrupted_run_does_not_save_spoilt_weights(tmp_path, monkeypatch):
+    recipe = _recipe(tmp_path / "run")
+    real = StopOnSignal.on_train_batch_end
+
+    def spoil(self, batch, logs=None):
+        if batch == 1:
+            for weight in self.model.network.trainable_weights:
+                weight.assign(weight.numpy() * float("inf"))
+            self.received = 15
+        real(self, batch, logs)
+
+    monkeypatch.setattr(StopOnSignal, "on_train_batch_end", spoil)
+    with pytest.raises(Diverged, match="variables are not finite"):
+        run_module.run(recipe)
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
+    assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "diverged"
+
+
+def test_a_run_outlives_its_terminal(whole, tmp_path, monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("sys.stdout", Gone())
+    run_module.run(_recipe(tmp_path / "run"))
+    assert_same_run(whole, tmp_path / "run")
+    log = (tmp_path / "run/train.log").read_text()
+    assert log.count("standard output is gone (Broken pipe); going on without") == 1
+    assert "done: validation accuracy" in log
+
+
+def test_memory_that_runs_out_is_an_error_that_says_what_to_change(tmp_path, monkeypatch):
+    def full(self):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nmore")
+
+    monkeypatch.setattr(run_module._Run, "train_epoch", full)
+    with pytest.raises(TfscError, match=r"--batch_size=25: out of memory: OOM when .*; take a"):
+        run_module.run(_recipe(tmp_path / "run"))
 
 
 def test_a_run_killed_before_its_end_exports_when_started_again(tmp_path, monkeypatch):
@@ -168,5 +245,5 @@ def test_damaged_checkpoints_are_not_trained_over(whole, tmp_path, monkeypatch):
             run_module.run(recipe)
     for path in (tmp_path / "run/checkpoints").glob("*.npz"):
         path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(RunDirectoryError, match="nothing was deleted"):
+    with pytest.raises(RunDirectoryError, match="Nothing was deleted"):
         run_module.run(recipe)

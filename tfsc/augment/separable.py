@@ -22,9 +22,7 @@ class SeparableAugmentation(keras.layers.Layer):
         if not 0 <= seed < 2**32:
             raise ValueError(f"seed must be from 0 to 2**32 - 1. Received: {seed}")
         self.seed = seed
-
-    def build(self, images_shape, sample_numbers_shape):
-        self.built = True  # no weights
+        self.built = True  # no weights; under a tf.distribute strategy `fit` asks before any call
 
     def matrices(
         self, sample_numbers: tf.Tensor, height: int, width: int
@@ -65,11 +63,6 @@ class SeparableChain(SeparableAugmentation):
     def __init__(self, layers, **kwargs):
         super().__init__(**kwargs)
         self.layers = list(layers)
-
-    def build(self, images_shape, sample_numbers_shape):
-        for layer in self.layers:
-            layer.build(images_shape, sample_numbers_shape)
-        self.built = True
 
     def matrices(self, sample_numbers, height, width):
         total_y = total_x = None

@@ -15,6 +15,10 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         y = γ·(x − mean)/√(variance + ε) + β
         moving ← momentum·moving + (1 − momentum)·batch      (biased batch variance, as Keras)
 
+    In several replicas of a tf.distribute strategy the statistics are those of the whole batch (in
+    several passes then), so that a result does not depend on the number of replicas. Replicas must
+    have batches of one size.
+
     Args:
         momentum, epsilon, center, scale, ...: as in `keras.layers.BatchNormalization`.
 
@@ -57,6 +61,11 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
                 epsilon=self.epsilon,
                 is_training=False,
             ).y
+        replica = tf.distribute.get_replica_context()
+        if replica is not None and replica.num_replicas_in_sync > 1:
+            mean, variance, outputs = self._across_replicas(inputs, gamma, beta, replica)
+            self._move(mean, variance)
+            return outputs
         fused = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=gamma,
@@ -69,8 +78,20 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         # The operation returns the variance with Bessel's correction N/(N−1); Keras keeps the
         # biased one. (At N = 1 both are 0.)
         count = tf.cast(tf.size(inputs) // channels, tf.float32)
-        biased = fused.batch_variance * ((count - 1.0) / count)
-        rest = 1.0 - self.momentum
-        self.moving_mean.assign(self.moving_mean * self.momentum + fused.batch_mean * rest)
-        self.moving_variance.assign(self.moving_variance * self.momentum + biased * rest)
+        self._move(fused.batch_mean, fused.batch_variance * ((count - 1.0) / count))
         return fused.y
+
+    def _across_replicas(self, inputs, gamma, beta, replica):
+        """Mean, biased variance and outputs for the batch of all replicas together."""
+        maps = tf.cast(inputs, tf.float32)
+        axes = [0, 1, 2]
+        mean = replica.all_reduce("MEAN", tf.reduce_mean(maps, axes))
+        variance = replica.all_reduce("MEAN", tf.reduce_mean(tf.square(maps - mean), axes))
+        outputs = tf.nn.batch_normalization(maps, mean, variance, beta, gamma, self.epsilon)
+        return mean, variance, tf.cast(outputs, inputs.dtype)
+
+    def _move(self, mean, variance) -> None:
+        """Let the moving statistics follow the batch's."""
+        rest = 1.0 - self.momentum
+        self.moving_mean.assign(self.moving_mean * self.momentum + mean * rest)
+        self.moving_variance.assign(self.moving_variance * self.momentum + variance * rest)

@@ -25,6 +25,8 @@ def _resnet_v2(recipe: Recipe, train: Examples, classes: int) -> keras.Model:
         activation=recipe.activation,
         l2=recipe.l2,
         mean=image_mean(train.images, recipe.center),
+        dropout=recipe.dropout,
+        dropout_seed=recipe.seed,
     )
 
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import layers, regularizers
 
+from tfsc.models.dropout import SampleDropout
 from tfsc.models.norm import FusedBatchNormalization
 
 
@@ -20,6 +21,8 @@ def resnet_v2(
     activation: str = "relu",
     l2: float = 0.0,
     mean: float | np.ndarray = 0.0,
+    dropout: float = 0.0,
+    dropout_seed: int = 0,
 ) -> keras.Model:
     """A functional pre-activation residual network with bottleneck units.
 
@@ -43,6 +46,8 @@ def resnet_v2(
         activation: name of a Keras activation.
         l2: penalty l2·Σw² on convolution kernels.
         mean: subtracted after scaling to 0–1; a number, [channels] or [height, width, channels].
+        dropout: rate before the dense layer.
+        dropout_seed: of its masks.
 
     Returns:
         `keras.Model` from images [n, height, width, channels] to float32 logits [n, classes].
@@ -110,6 +115,8 @@ def resnet_v2(
     x = activate(x, "head")
     x = layers.GlobalAveragePooling2D(name="pool")(x) if pooling == "avg" else x
     x = layers.Flatten(name="flatten")(x)
+    if dropout:
+        x = SampleDropout(dropout, dropout_seed, name="dropout")(x)
     dense = layers.Dense(classes, kernel_initializer="he_normal", name="logits")
     # The loss needs float32; only the multiplication itself is in the policy's precision.
     outputs = layers.Activation("linear", dtype="float32", name="float32_logits")(dense(x))

@@ -2,6 +2,8 @@
 
 import fcntl
 import json
+import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -29,9 +31,12 @@ class RunDirectory:
         export/           SavedModel and .keras
         curves.png        accuracy, loss and learning rate
 
+    Nothing is written outside of it: a symbolic link among its files is refused. (The directory
+    itself may be one.)
+
     Raises:
         RunDirectoryError: on entry, if it belongs to another recipe, another process is running in
-            it, or it cannot be written.
+            it, it holds links, or it cannot be written.
     """
 
     def __init__(self, recipe: Recipe):
@@ -41,6 +46,7 @@ class RunDirectory:
     def __enter__(self) -> "RunDirectory":
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._refuse_links()
             self._lock = (self.path / ".lock").open("a")
         except OSError as error:
             raise RunDirectoryError(f"--run_dir={self.path}: cannot be written: {error}") from None
@@ -54,6 +60,10 @@ class RunDirectory:
             ) from None
         try:
             self._claim()
+            self._remove_leftovers()
+        except OSError as error:
+            self._lock.close()
+            raise RunDirectoryError(f"--run_dir={self.path}: cannot be written: {error}") from None
         except BaseException:
             self._lock.close()
             raise
@@ -82,6 +92,24 @@ class RunDirectory:
                 f"--run_dir={self.path}: holds a run of another recipe; name another directory. "
                 "Its value and yours: " + "; ".join(differences)
             )
+
+    def _refuse_links(self) -> None:
+        """A run directory from elsewhere must not make this one's files land somewhere else."""
+        for folder in (self.path, self.path / "split", self.events, self.checkpoints):
+            for entry in os.scandir(folder) if folder.is_dir() else ():
+                if entry.is_symlink():
+                    raise RunDirectoryError(
+                        f"--run_dir={self.path}: {entry.path} must not be a symbolic link (to "
+                        f"{Path(entry.path).readlink()})"
+                    )
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a killed process of this run had not finished writing."""
+        for folder in (self.path, self.path / "split", self.checkpoints):
+            for path in folder.glob(".*.tmp"):
+                path.unlink()
+        for path in self.path.glob(f".{self.export.name}.partial-*"):
+            shutil.rmtree(path)
 
     @property
     def recipe_path(self) -> Path:
@@ -143,8 +171,7 @@ class RunDirectory:
 
     def log(self, line: str) -> None:
         """Append a dated line to train.log."""
-        with (self.path / "train.log").open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+        files.append(self.path / "train.log", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
 
 def _read_indices(path: Path) -> np.ndarray:

@@ -8,15 +8,16 @@ import time
 from types import FrameType
 
 import keras
-import tensorflow as tf
 
 from tfsc.errors import Diverged, Interrupted
+from tfsc.reporting.events import EventWriter
 
 
 class StopOnSignal(keras.callbacks.Callback):
-    """Raises `Interrupted` after the step in which SIGINT or SIGTERM arrived.
+    """Raises `Interrupted` after the step in which SIGINT, SIGTERM or SIGHUP arrived.
 
     A context: outside it the signals do what they did before. A second signal does so at once.
+    SIGHUP stays ignored where it was, as under nohup.
     """
 
     def __init__(self):
@@ -24,9 +25,10 @@ class StopOnSignal(keras.callbacks.Callback):
         self.received: int | None = None
 
     def __enter__(self) -> "StopOnSignal":
-        self._before = {
-            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._note) for number in numbers}
         return self
 
     def __exit__(self, *_):
@@ -51,25 +53,25 @@ class StopOnSignal(keras.callbacks.Callback):
 class StepLog(keras.callbacks.Callback):
     """Writes each step's loss and learning rate to TensorBoard and stops when the loss diverges.
 
-    With steps_per_execution = n it sees the last of every n steps.
+    With steps_per_execution = n it sees the last of every n steps, and the epoch's mean loss, which
+    is not finite either once any step's loss was not.
 
     Args:
-        writer: a `tf.summary` writer.
+        events: where to write.
     """
 
-    def __init__(self, writer: tf.summary.SummaryWriter):
+    def __init__(self, events: EventWriter):
         super().__init__()
-        self.writer = writer
+        self.events = events
         self.first_step = 0
 
     def on_train_batch_end(self, batch, logs=None):
         step = self.first_step + steps_done(self, batch)
         loss, rate = float(logs["batch_loss"]), float(logs["learning_rate"])
-        with self.writer.as_default(step=step):
-            tf.summary.scalar("step/loss", loss)
-            tf.summary.scalar("step/learning_rate", rate)
-        if not math.isfinite(loss):
-            raise Diverged(f"the training loss is {loss} at step {step} (learning rate {rate:g})")
+        self.events.scalars(step, {"step/loss": loss, "step/learning_rate": rate})
+        for name, value in (("loss", loss), ("mean loss of the epoch", float(logs["loss"]))):
+            if not math.isfinite(value):
+                raise Diverged(f"the training {name} is {value}", step, rate)
 
 
 class RestoreMetrics(keras.callbacks.Callback):

@@ -2,12 +2,14 @@
 
 A checkpoint of step k is two files: `step-00000781-<sha>.npz` holds every variable, and
 `step-00000781.json`, written after it, names it with its SHA-256, the recipe digest and the run's
-progress. The JSON file's appearance is the commit: arrays without it do not exist. No pickle.
+progress, under a digest of its own. The JSON file's appearance is the commit: arrays without it do
+not exist. No pickle.
 """
 
 import hashlib
 import io
-import json
+import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from absl import logging
 
 from tfsc import files
 from tfsc.errors import RunDirectoryError
+
+_ARRAYS = re.compile(r"step-(\d{8,})-[0-9a-f]{8}\.npz")
 
 
 @dataclass(frozen=True)
@@ -81,49 +85,75 @@ class CheckpointStore:
             "progress": progress,
         }
         record = self.directory / f"step-{step:08d}.json"
-        files.write_text(record, json.dumps(meta, indent=1))
+        files.write_text(record, files.sealed(meta))
         self._prune(keep_always={step, best_step})
 
     def all(self) -> list[Checkpoint]:
-        """Committed checkpoints, newest first; one whose record is unreadable is passed over."""
-        found = []
-        for meta_path in sorted(self.directory.glob("step-*.json"), reverse=True):
-            try:
-                meta = json.loads(meta_path.read_text(encoding="utf-8"))
-                found.append(
-                    Checkpoint(
-                        step=int(meta["step"]),
-                        arrays_path=self.directory / Path(meta["arrays"]).name,
-                        meta_path=meta_path,
-                        progress=dict(meta["progress"]),
-                        recipe_digest=str(meta["recipe_digest"]),
-                        sha256=str(meta["sha256"]),
-                    )
-                )
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                logging.warning("checkpoint record %s is damaged (%s)", meta_path, error)
-        return found
+        """Committed checkpoints, newest first; one whose record is damaged is passed over."""
+        return self.read_all()[0]
+
+    def newest_sound(self) -> Checkpoint | None:
+        """The newest checkpoint whose arrays are as they were written."""
+        return next((found for found in self.all() if _fault(found) is None), None)
 
     def restore_newest(self, state: Mapping[str, keras.Variable]) -> Checkpoint | None:
         """Load the newest sound checkpoint into `state`; None if there has never been one.
 
+        One warning names what was passed over and what is used instead.
+
         Raises:
-            RunDirectoryError: if there are checkpoints and every one is damaged.
+            RunDirectoryError: if there are checkpoints and none can be used.
         """
-        for checkpoint in self.all():
+        checkpoints, faults = self.read_all()
+        for checkpoint in checkpoints:
             try:
                 self.restore(checkpoint, state)
             except RunDirectoryError as error:
-                logging.warning("%s; trying the one before", error)
+                faults[checkpoint.step] = str(error)
                 continue
+            newer = [fault for step, fault in faults.items() if step > checkpoint.step]
+            if newer:
+                logging.warning(
+                    "%s; going on from %s instead", "; ".join(newer), checkpoint.arrays_path
+                )
             return checkpoint
         # Arrays without a record are a first save that was cut off: nothing is lost with them.
-        if any(self.directory.glob("step-*.json")):
+        if faults:
             raise RunDirectoryError(
-                f"every checkpoint in {self.directory} is damaged; nothing was deleted. "
-                "Bring one of them back, or start anew with another --run_dir"
+                f"no checkpoint in {self.directory} can be used: {'; '.join(faults.values())}. "
+                "Nothing was deleted: bring one of them back, or start anew with another --run_dir"
             )
         return None
+
+    def read_all(self) -> tuple[list[Checkpoint], dict[int, str]]:
+        """Checkpoints with a sound record, newest first, and the faults of the others by step."""
+        sound, faults = [], {}
+        paths = {
+            int(path.stem[5:]): path
+            for path in self.directory.glob("step-*.json")
+            if path.stem[5:].isdecimal()
+        }
+        for step in sorted(paths, reverse=True):
+            try:
+                sound.append(self._read(paths[step], step))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                faults[step] = f"checkpoint record {paths[step]} is damaged: {error}"
+        return sound, faults
+
+    def _read(self, path: Path, step: int) -> Checkpoint:
+        meta = files.unsealed(path.read_text(encoding="utf-8"))
+        # A record from elsewhere may say anything: only a checkpoint beside it can be meant.
+        name = _ARRAYS.fullmatch(meta["arrays"])
+        if not name or not step == int(name[1]) == meta["step"]:
+            raise ValueError(f"it names {meta['arrays']!r} for step {meta['step']!r}")
+        return Checkpoint(
+            step=step,
+            arrays_path=self.directory / meta["arrays"],
+            meta_path=path,
+            progress=dict(meta["progress"]),
+            recipe_digest=str(meta["recipe_digest"]),
+            sha256=str(meta["sha256"]),
+        )
 
     def restore(self, checkpoint: Checkpoint, state: Mapping[str, keras.Variable]) -> None:
         """Assign a checkpoint's arrays to `state`, all or none.
@@ -134,12 +164,14 @@ class CheckpointStore:
         path = checkpoint.arrays_path
         if checkpoint.recipe_digest != self.recipe_digest:
             raise RunDirectoryError(f"checkpoint {path} is another recipe's")
-        if not path.exists():
-            raise RunDirectoryError(f"checkpoint {path} is missing")
-        if files.sha256(path) != checkpoint.sha256:
-            raise RunDirectoryError(f"checkpoint {path} is damaged: its digest differs")
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        if fault := _fault(checkpoint):
+            raise RunDirectoryError(fault)
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            # The digest is right: somebody else wrote this.
+            raise RunDirectoryError(f"checkpoint {path} is none of tfsc's: {error}") from None
         odd = set(arrays) ^ set(state)
         odd |= {
             name
@@ -156,7 +188,7 @@ class CheckpointStore:
 
     def _prune(self, keep_always: set[int | None]) -> None:
         """Remove old checkpoints, record first, and arrays that no record names."""
-        checkpoints = self.all()
+        checkpoints, _ = self.read_all()
         kept = {checkpoint.step for checkpoint in checkpoints[: self.keep]} | keep_always
         for checkpoint in checkpoints:
             if checkpoint.step not in kept:
@@ -165,3 +197,15 @@ class CheckpointStore:
         for arrays_path in self.directory.glob("step-*.npz"):
             if arrays_path not in named:
                 arrays_path.unlink()
+
+
+def _fault(checkpoint: Checkpoint) -> str | None:
+    """What is wrong with the file of a checkpoint's arrays; None if it is as it was written."""
+    path = checkpoint.arrays_path
+    try:
+        same = files.sha256(path) == checkpoint.sha256
+    except FileNotFoundError:
+        return f"checkpoint {path} is missing"
+    except OSError as error:
+        return f"checkpoint {path} cannot be read: {error.strerror}"
+    return None if same else f"checkpoint {path} is damaged: its digest differs"

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from absl import logging
+
 from tfsc.data.source import load
 from tfsc.data.split import split
 from tfsc.errors import RunDirectoryError
@@ -45,9 +47,11 @@ def export_checkpoint(run_dir: Path, which: str, weights: str, out: Path | None)
 
 
 def _choose(store: CheckpointStore, which: str, run_dir: Path) -> Checkpoint:
-    checkpoints = store.all()
+    checkpoints, faults = store.read_all()
+    for fault in faults.values():
+        logging.warning("%s", fault)
     if not checkpoints:
-        raise RunDirectoryError(f"{run_dir} has no checkpoint")
+        raise RunDirectoryError(f"{run_dir} has no checkpoint that can be read")
     if which == "last":
         return checkpoints[0]
     step = _best_step(checkpoints) if which == "best" else int(which)

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfsc.models.dropout import sample_numbers
+
 
 class Learner(keras.Model):
     """Trains a network on batches of raw images; `fit` and `evaluate` drive it.
@@ -40,7 +42,13 @@ class Learner(keras.Model):
             [w for w in network.weights if keras.backend.is_float_dtype(w.dtype)] if ema else []
         )
         self.ema_weights = [
-            keras.Variable(weight.numpy(), trainable=False, autocast=False, name=f"ema_{index}")
+            keras.Variable(
+                weight.numpy(),
+                trainable=False,
+                autocast=False,
+                aggregation="mean",  # of equal values: every replica makes the same update
+                name=f"ema_{index}",
+            )
             for index, weight in enumerate(self.averaged_weights)
         ]
         # The optimizer's own count skips the steps that a float16 loss scale rejects.
@@ -63,7 +71,7 @@ class Learner(keras.Model):
             images = self.augmentation(images, batch["number"])
         # Read before the update counts this step.
         rate = tf.convert_to_tensor(self.optimizer.learning_rate)
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, sample_numbers(batch["number"]):
             logits = self.network(images, training=True)
             loss = tf.reduce_mean(_cross_entropy(batch["label"], logits))
             if penalties := self.network.losses:
@@ -93,7 +101,7 @@ class Learner(keras.Model):
         """Exchange the network's weights with their averages; a second call undoes it exactly."""
         for average, weight in zip(self.ema_weights, self.averaged_weights, strict=True):
             held = weight.numpy()
-            weight.assign(average.value)
+            weight.assign(average.numpy())
             average.assign(held)
 
     def state(self) -> dict[str, keras.Variable]:

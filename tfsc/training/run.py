@@ -1,6 +1,9 @@
 """`run`: from a recipe to a run directory."""
 
+import contextlib
 import math
+import os
+import sys
 import time
 from typing import Any
 
@@ -13,11 +16,20 @@ from tfsc.data.examples import Source
 from tfsc.data.pipeline import TrainingPipeline, evaluation_batches
 from tfsc.data.source import load
 from tfsc.data.split import Split, split
-from tfsc.errors import DataError, Diverged, Interrupted
+from tfsc.errors import (
+    DataError,
+    Diverged,
+    ExportError,
+    Interrupted,
+    StorageError,
+    TfscError,
+    one_line,
+)
 from tfsc.evaluation.exported import write_export
 from tfsc.models import registry as models
 from tfsc.optimizers import registry as optimizers
 from tfsc.recipe import Recipe
+from tfsc.reporting.events import EventWriter
 from tfsc.reporting.plots import plot_curves
 from tfsc.reporting.provenance import provenance
 from tfsc.reporting.run_directory import RunDirectory
@@ -28,6 +40,7 @@ from tfsc.training.checkpoint import CheckpointStore
 from tfsc.training.clock import Clock
 from tfsc.training.learner import Learner
 from tfsc.training.precision import set_precision, use_xla
+from tfsc.training.replicas import replica_strategy
 
 
 def run(recipe: Recipe) -> dict[str, Any]:
@@ -38,6 +51,7 @@ def run(recipe: Recipe) -> dict[str, Any]:
             that says so.
     """
     # Whatever a person can mend is found before a run directory is made.
+    strategy = replica_strategy(recipe.replicas)
     set_precision(recipe.precision)
     source = load(recipe.dataset, recipe.data_dir)
     data = split(source, recipe.val_split, recipe.train_examples, recipe.seed)
@@ -56,7 +70,9 @@ def run(recipe: Recipe) -> dict[str, Any]:
             return summary
         directory.write_split(data, source.digest)
         directory.add_provenance(provenance(source, recipe.digest))
-        return _Run(recipe, directory, source, data, signals).train()
+        with strategy.scope():
+            learner = build_learner(recipe, data, len(source.class_names))
+        return _Run(recipe, directory, source, data, learner, signals).train()
 
 
 def build_learner(recipe: Recipe, data: Split, classes: int) -> Learner:
@@ -70,7 +86,7 @@ def build_learner(recipe: Recipe, data: Split, classes: int) -> Learner:
     )
     learner.compile(
         optimizer=optimizers.build(recipe, schedule),
-        jit_compile=use_xla(recipe.xla),
+        jit_compile=use_xla(recipe.xla) and recipe.replicas == 1,
         steps_per_execution=recipe.steps_per_execution,
     )
     learner.optimizer.build(learner.network.trainable_variables)
@@ -90,9 +106,11 @@ class _Run:
         directory: RunDirectory,
         source: Source,
         data: Split,
+        learner: Learner,
         signals: StopOnSignal,
     ):
-        self.recipe, self.directory, self.signals = recipe, directory, signals
+        self.recipe, self.directory = recipe, directory
+        self.learner, self.signals = learner, signals
         self.class_names = source.class_names
         self.pipeline = TrainingPipeline(data.train, recipe.batch_size, recipe.seed)
         self.evaluation = evaluation_batches(data.val)
@@ -100,7 +118,6 @@ class _Run:
         self.total_steps = recipe.steps or recipe.epochs * self.steps_per_epoch
         self.total_epochs = math.ceil(self.total_steps / self.steps_per_epoch)
         self.schedule = build_schedule(recipe, self.steps_per_epoch)
-        self.learner = build_learner(recipe, data, len(source.class_names))
         self.store = CheckpointStore(
             directory.checkpoints, recipe.digest, keep=recipe.keep_checkpoints
         )
@@ -117,43 +134,55 @@ class _Run:
         self.progress = ProgressLine(self.total_steps, recipe.batch_size, self.total_epochs)
 
     def train(self) -> dict[str, Any]:
-        """Train the epochs that are missing, then export."""
-        writer = tf.summary.create_file_writer(str(self.directory.events))
-        self.step_log = StepLog(writer)
-        examples = self.pipeline.count
+        """Train the epochs that are missing, then export; leave a record of what stopped it."""
         self.say(
-            f"{self.directory.path}: {self.recipe.dataset}, {examples} training examples, "
-            f"{self.learner.network.count_params():,} parameters, {self.total_steps} steps in "
-            f"{self.total_epochs} epochs, {self.recipe.precision}"
+            f"{self.directory.path}: {self.recipe.dataset}, {self.pipeline.count} training "
+            f"examples, {self.learner.network.count_params():,} parameters, {self.total_steps} "
+            f"steps in {self.total_epochs} epochs, {self.recipe.precision}"
         )
+        try:
+            try:
+                self.train_and_export()
+            except Interrupted as interruption:
+                self.progress.clear()
+                self.save_checkpoint()
+                self.write_summary("interrupted")
+                self.say(f"{interruption} at step {self.step}; the same command resumes")
+                raise
+            summary = self.write_summary("done")
+        except Diverged as divergence:
+            self.progress.clear()
+            self.write_summary("diverged", divergence)
+            self.say(f"diverged: {divergence}; {self._last_checkpoint()}")
+            raise
+        except (OSError, ExportError) as error:
+            self.progress.clear()
+            # On a full disk even this may fail; the error below says what matters.
+            with contextlib.suppress(OSError):
+                self.write_summary("interrupted")
+            raise self._storage_error(error) from error
+        except tf.errors.ResourceExhaustedError as error:
+            raise TfscError(
+                f"--batch_size={self.recipe.batch_size}: out of memory: {one_line(error)}; "
+                "take a smaller batch or network"
+            ) from error
+        self.say(f"done: {_result(summary)}")
+        return summary
+
+    def train_and_export(self) -> None:
         self.write_summary("running")
         if self.history:
             # A kill may have come between the checkpoint and these.
             self.directory.write_metrics(self.history)
             self.draw_curves()
-        try:
+        with EventWriter(self.directory.events, after_step=self.step) as events:
+            self.step_log = StepLog(events)
             while len(self.history) < self.total_epochs:
                 self.train_epoch()
                 row = self.evaluate_epoch()
-                self.record(row, writer)
-            if self.recipe.export:
-                self.export()
-        except Interrupted as interruption:
-            self.progress.clear()
-            self.save_checkpoint()
-            self.write_summary("interrupted")
-            self.say(f"{interruption} at step {self.step}; the same command resumes")
-            raise
-        except Diverged as divergence:
-            self.progress.clear()
-            self.write_summary("diverged")
-            self.say(f"diverged: {divergence}")
-            raise Diverged(f"{divergence}; {self._last_checkpoint()}") from None
-        finally:
-            writer.close()
-        summary = self.write_summary("done")
-        self.say(f"done: {_result(summary)}")
-        return summary
+                self.record(row, events)
+        if self.recipe.export:
+            self.export()
 
     def train_epoch(self) -> None:
         """Train what is left of the current epoch."""
@@ -178,7 +207,7 @@ class _Run:
             self.clock.stop()
             raise
         finally:
-            self.step = int(self.learner.steps)
+            self.step = int(self.learner.steps.numpy())
             # Also when a signal came with the last step: then only the evaluation is left.
             if self.step == end:
                 self.epoch_training = _rounded(self.learner.get_metrics_result())
@@ -186,13 +215,13 @@ class _Run:
     def evaluate_epoch(self) -> dict[str, Any]:
         """Evaluate after an epoch; return its row of metrics.csv."""
         started = time.perf_counter()
+        self.check_finite()
         val = self.evaluate()
-        if not math.isfinite(val["loss"]):
-            raise Diverged(f"the validation loss is {val['loss']} after step {self.step}")
+        self._check_loss("validation loss", val["loss"])
         row = {
             "epoch": len(self.history) + 1,
             "step": self.step,
-            "learning_rate": float(f"{self.schedule.value(self.step - 1):.9g}"),
+            "learning_rate": self.last_rate(),
             "train_loss": self.epoch_training["loss"],
             "train_accuracy": self.epoch_training["accuracy"],
             "val_loss": val["loss"],
@@ -204,9 +233,29 @@ class _Run:
                 averaged = self.evaluate()
             finally:
                 self.learner.swap_ema()
+            self._check_loss("validation loss of the averaged weights", averaged["loss"])
             row |= {"ema_val_loss": averaged["loss"], "ema_val_accuracy": averaged["accuracy"]}
         self.clock.book_evaluation(time.perf_counter() - started)
         return row | self.clock.lap()
+
+    def last_rate(self) -> float:
+        """Learning rate of the last step taken."""
+        return float(f"{self.schedule.value(max(self.step - 1, 0)):.9g}")
+
+    def check_finite(self) -> None:
+        """Weights may be spoilt before a loss shows it: those are neither saved nor exported.
+
+        Raises:
+            Diverged: if anything that a checkpoint holds is not finite.
+        """
+        bad = [name for name, value in self.state.items() if not _finite(value)]
+        if bad:
+            what = f"{len(bad)} variables are not finite ({bad[0]} first)"
+            raise Diverged(what, self.step, self.last_rate())
+
+    def _check_loss(self, name: str, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(f"the {name} is {loss}", self.step, self.last_rate())
 
     def evaluate(self) -> dict[str, float]:
         result = self.learner.evaluate(
@@ -214,18 +263,16 @@ class _Run:
         )
         return _rounded(result)
 
-    def record(self, row: dict[str, Any], writer: tf.summary.SummaryWriter) -> None:
+    def record(self, row: dict[str, Any], events: EventWriter) -> None:
         """Make a finished epoch part of the record, the checkpoint first."""
         self.history.append(row)
         self.epoch_training = None
         epoch = row["epoch"]
         if self.has_checkpoint(epoch):
             self.save_checkpoint()
-        with writer.as_default(step=self.step):
-            for name, value in row.items():
-                if name not in ("epoch", "step"):
-                    tf.summary.scalar(f"epoch/{name}", value)
-        writer.flush()
+        values = {f"epoch/{name}": row[name] for name in row if name not in ("epoch", "step")}
+        events.scalars(self.step, values)
+        events.flush()
         self.directory.write_metrics(self.history)
         self.draw_curves()
         self.write_summary("running")
@@ -241,6 +288,7 @@ class _Run:
         return epoch % self.recipe.checkpoint_every == 0 or epoch == self.total_epochs
 
     def save_checkpoint(self) -> None:
+        self.check_finite()
         saved = [row for row in self.history if self.has_checkpoint(row["epoch"])]
         best = max(saved, key=lambda row: row["val_accuracy"], default=None)
         self.store.save(
@@ -259,8 +307,16 @@ class _Run:
             self.learner.network, self.class_names, self.recipe, self.step, self.directory.export
         )
 
-    def write_summary(self, status: str) -> dict[str, Any]:
+    def write_summary(self, status: str, divergence: Diverged | None = None) -> dict[str, Any]:
         summary = summarize(self.history, status, self.recipe.threshold, self.clock.now())
+        if divergence:
+            checkpoint = self.store.newest_sound()
+            summary["diverged"] = {
+                "what": divergence.what,
+                "step": divergence.step,
+                "learning_rate": divergence.learning_rate,
+                "last_good_checkpoint": checkpoint and checkpoint.arrays_path.name,
+            }
         self.directory.write_summary(summary)
         return summary
 
@@ -277,14 +333,30 @@ class _Run:
         )
 
     def say(self, line: str) -> None:
+        """Log a line and show it. A run outlives the terminal or pipe that it talks to."""
         self.directory.log(line)
-        print(line, flush=True)
+        try:
+            print(line, flush=True)
+        except OSError as error:
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+            self.directory.log(f"standard output is gone ({error.strerror}); going on without")
+
+    def _storage_error(self, error: OSError | ExportError) -> StorageError:
+        what = error if isinstance(error, ExportError) else f"{error.filename}: {error.strerror}"
+        return StorageError(
+            f"{what}; stopped after step {self.step}, {self._last_checkpoint()}; the same command "
+            "goes on from there"
+        )
 
     def _last_checkpoint(self) -> str:
-        checkpoints = self.store.all()
-        if not checkpoints:
+        checkpoint = self.store.newest_sound()
+        if checkpoint is None:
             return "there is no checkpoint yet"
-        return f"the last good checkpoint is {checkpoints[0].arrays_path}"
+        return f"the last good checkpoint is {checkpoint.arrays_path}"
+
+
+def _finite(variable: keras.Variable) -> bool:
+    return bool(np.isfinite(variable.numpy()).all())
 
 
 def _rounded(metrics: dict[str, Any]) -> dict[str, float]:
