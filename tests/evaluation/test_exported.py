@@ -1,6 +1,10 @@
 """The exported model is the network: same numbers, both input types, any batch size."""
 
+import contextlib
+import json
+import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import keras
@@ -111,12 +115,140 @@ def test_a_failed_export_leaves_the_earlier_one(exported, monkeypatch):
     assert [p.name for p in path.parent.iterdir()] == ["export"]
 
 
+def test_weights_that_are_not_finite_are_not_exported(tmp_path, fault):
+    network = _network()
+    kernel = network.layers[2].kernel
+    kernel.assign(kernel.numpy() * np.where(np.arange(kernel.shape[-1]) == 1, np.nan, 1))
+    with pytest.raises(ExportError, match=r"1 of \d+ weights are not finite, stem_conv/") as caught:
+        write_export(network, NAMES, RECIPE, 1, tmp_path / "export")
+    assert list(tmp_path.iterdir()) == []
+    fault("numbers", "export of weights that hold a NaN", f"refused: {caught.value}")
+
+
+def test_an_export_that_was_killed_long_ago_is_cleared_away(exported, tmp_path):
+    network, _ = exported
+    old, young = tmp_path / ".export.partial-old", tmp_path / ".export.partial-young"
+    for path in (old, young):
+        path.mkdir()
+    os.utime(old, (0, 0))
+    write_export(network, NAMES, RECIPE, 1, tmp_path / "export")
+    assert {path.name for path in tmp_path.iterdir()} == {"export", ".export.partial-young"}
+
+
+def _flip_a_bit(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _files(export):
+    return sorted(path for path in export.rglob("*") if path.is_file())
+
+
+def test_any_damaged_file_of_an_export_is_named(exported, tmp_path, fault):
+    _, path = exported
+    assert len(_files(path)) >= 6
+    copy = tmp_path / "export"
+    for file in _files(path):
+        for damage in (_flip_a_bit, Path.unlink):
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(path, copy)
+            damaged = copy / file.relative_to(path)
+            damage(damaged)
+            if damaged.name == "export.json" and damage is Path.unlink:
+                continue  # then the SavedModel in it stands on its own
+            with pytest.raises(ExportError) as caught:
+                read_export(copy)
+            assert damaged.name in str(caught.value)
+            assert len(str(caught.value).splitlines()) == 1
+            if damaged.name.startswith("variables.data") and damage is _flip_a_bit:
+                fault(
+                    "storage", "exported weights with one bit flipped", f"refused: {caught.value}"
+                )
+
+
+def test_pieces_of_a_damaged_export_are_refused_too(exported, tmp_path):
+    _, path = exported
+    copy = tmp_path / "copy"
+    shutil.copytree(path, copy)
+    _flip_a_bit(copy / "network.keras")
+    for piece in ("network.keras", "saved_model"):
+        with pytest.raises(ExportError, match=r"the digest of network\.keras differs"):
+            read_export(copy / piece)
+
+
+def test_a_keras_file_cannot_run_code(tmp_path, fault):
+    trap = tmp_path / "trap"
+    inputs = keras.Input((16, 16, 3))
+    outputs = keras.layers.Lambda(lambda x, path=str(trap): (Path(path).mkdir(), x)[1])(inputs)
+    trap.rmdir()  # building the model ran it
+    keras.Model(inputs, outputs).save(tmp_path / "lambda.keras")
+    with pytest.raises(ExportError, match=r"is no readable \.keras file: .*[Ll]ambda") as caught:
+        read_export(tmp_path / "lambda.keras")
+    assert not trap.exists()
+    fault("security", ".keras file with a Lambda layer", f"refused: {caught.value}")
+
+
+def _edit_config(source, target, edit):
+    """Copy a .keras file with its config.json changed by `edit`."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "config.json":
+                data = json.dumps(edit(json.loads(data))).encode()
+            new.writestr(name, data)
+
+
+def test_a_keras_file_cannot_name_any_function(exported, tmp_path, fault):
+    _, path = exported
+
+    def edit(config):
+        config["config"]["layers"][1] = {
+            "module": "os", "class_name": "mkdir", "registered_name": None, "name": "x",
+            "config": {"path": str(tmp_path / "trap")}, "inbound_nodes": [],
+        }  # fmt: skip
+        return config
+
+    _edit_config(path / "network.keras", tmp_path / "os.keras", edit)
+    with pytest.raises(ExportError, match=r"is no readable \.keras file") as caught:
+        read_export(tmp_path / "os.keras")
+    assert not (tmp_path / "trap").exists()
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["../escaped", "assets/../../../escaped", "/tmp/tfsc-escaped"])
+@pytest.mark.filterwarnings("ignore:Skipping invalid path")
+def test_an_archive_cannot_write_outside(exported, tmp_path, name, fault):
+    _, path = exported
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    shutil.copy(path / "network.keras", folder / "evil.keras")
+    with zipfile.ZipFile(folder / "evil.keras", "a") as archive:
+        archive.writestr(name, "escaped")
+    before = _files(tmp_path)
+    with contextlib.suppress(ExportError):  # read without it, or refused
+        read_export(folder / "evil.keras")
+    assert _files(tmp_path) == before
+    assert not Path("/tmp/tfsc-escaped").exists()
+    if name == "../escaped":
+        fault("security", ".keras file with a member ../escaped", "nothing written outside")
+
+
 def test_nothing_but_an_export_is_replaced(exported, tmp_path):
     network, _ = exported
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ExportError, match="is no export; name another place"):
         write_export(network, NAMES, RECIPE, 1, tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_link_is_not_followed_to_an_export_elsewhere(exported, tmp_path):
+    network, path = exported
+    before = {file: file.read_bytes() for file in _files(path)}
+    (tmp_path / "export").symlink_to(path)
+    with pytest.raises(ExportError, match="must not be a symbolic link"):
+        write_export(network, NAMES, RECIPE, 1, tmp_path / "export")
+    assert {file: file.read_bytes() for file in _files(path)} == before
 
 
 def test_exports_beside_each_other_have_reports_of_their_own():
@@ -139,4 +271,47 @@ def test_a_damaged_keras_file_is_refused(tmp_path):
 def test_a_foreign_saved_model_is_refused(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "foreign"))
     with pytest.raises(ExportError, match="is no SavedModel of tfsc"):
+        read_export(tmp_path / "foreign")
+
+
+def _two_inputs():
+    one, two = keras.Input((4,)), keras.Input((4,))
+    return keras.Model([one, two], keras.layers.Add()([one, two]))
+
+
+def _two_outputs():
+    inputs = keras.Input((16, 16, 3))
+    features = keras.layers.Flatten()(inputs)
+    return keras.Model(inputs, [keras.layers.Dense(3)(features), keras.layers.Dense(3)(features)])
+
+
+def _maps():
+    return keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(3, 1)])
+
+
+def _strange_sizes():
+    return keras.Sequential([keras.Input((None, None, 3)), keras.layers.GlobalMaxPooling2D()])
+
+
+@pytest.mark.parametrize("build", [_two_inputs, _two_outputs, _maps, _strange_sizes])
+def test_a_foreign_keras_model_is_refused(tmp_path, build, fault):
+    build().save(tmp_path / "foreign.keras")
+    with pytest.raises(ExportError) as caught:
+        read_export(tmp_path / "foreign.keras")
+    assert str(caught.value).startswith(f"--export={tmp_path}/foreign.keras: ")
+    assert len(str(caught.value).splitlines()) == 1
+    if build is _maps:
+        fault("bad input", "tfsc.evaluate on a foreign .keras model", f"refused: {caught.value}")
+
+
+def test_a_saved_model_with_other_outputs_is_refused(tmp_path):
+    module = tf.Module()
+    (tmp_path / "class_names.txt").write_text("a\nb\n")
+    module.class_names = tf.saved_model.Asset(str(tmp_path / "class_names.txt"))
+    serve = tf.function(
+        lambda images: {"scores": tf.cast(images, tf.float32)},
+        input_signature=[tf.TensorSpec((None, 4, 4, 3), tf.uint8, name="images")],
+    )
+    tf.saved_model.save(module, str(tmp_path / "foreign"), {"uint8": serve})
+    with pytest.raises(ExportError, match="must turn uint8 images into logits: 'logits'"):
         read_export(tmp_path / "foreign")

@@ -41,8 +41,13 @@ def evaluate(path: Path, out: Path | None, given: dict[str, Any]) -> dict[str, S
             f"--export={path}: takes images of {model.image_shape}, but --dataset={recipe.dataset} "
             f"has {val.images.shape[1:]}"
         )
-    columns = score_columns(model, val, path)
+    columns = score_columns(model, val, len(source.class_names), path)
     names = model.class_names or source.class_names
+    if len(names) != len(source.class_names):
+        raise ExportError(
+            f"--export={path}: names {len(names)} classes, --dataset={recipe.dataset} has "
+            f"{len(source.class_names)}"
+        )
     about = {
         "export": str(path),
         "step": model.step,
@@ -69,17 +74,22 @@ def report_place(export: Path) -> Path:
     return export.with_name(f"{export.stem}-evaluation")
 
 
-def score_columns(model: ExportedModel, val: Examples, path: Path) -> dict[str, Scores]:
+def score_columns(
+    model: ExportedModel, val: Examples, classes: int, path: Path
+) -> dict[str, Scores]:
     """Scores of the plain model, and with flip test-time augmentation in a column of its own.
 
     Flip-TTA averages the logits of an image and its mirror image.
     """
     plain = _logits(model, val.images)
     mirrored = _logits(model, val.images[:, :, ::-1])
-    if val.labels.max() >= plain.shape[1]:
+    if plain.shape[1] != classes:
         raise ExportError(
-            f"--export={path}: has {plain.shape[1]} classes, the data {val.labels.max() + 1}"
+            f"--export={path}: must have a logit for each of the {classes} classes, has "
+            f"{plain.shape[1]}"
         )
+    if not (np.isfinite(plain).all() and np.isfinite(mirrored).all()):
+        raise ExportError(f"--export={path}: its logits are not finite")
     return {
         "plain": score(plain, val.labels),
         "flip-TTA": score((plain + mirrored) / 2, val.labels),

@@ -1,17 +1,17 @@
 """Exported models: written by a run, read by `tfsc.evaluate` and by anyone else.
 
     export/saved_model/    SavedModel; class names, one a line, are its asset
-    export/network.keras   the network for further training in Keras (import tfsc.models.norm first)
+    export/network.keras   the network for further training in Keras (import tfsc.models.resnet_v2)
     export/recipe.flags    the recipe it was trained by
-    export/export.json     step, classes, digest of the recipe
+    export/export.json     step, classes, digest of the recipe, SHA-256 of each file
 
 The SavedModel's signatures take [n, height, width, channels]: `serving_default` float32 0–255 and
 `uint8`; both return "logits" and "probabilities", float32 [n, classes].
 """
 
-import json
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfsc import files
-from tfsc.errors import ExportError, RecipeError
+from tfsc.errors import ExportError, RecipeError, one_line
+from tfsc.models.dropout import SampleDropout
 from tfsc.models.norm import FusedBatchNormalization
 from tfsc.recipe import Recipe
 
@@ -29,7 +30,9 @@ CLASS_NAMES_FILE = "class_names.txt"
 RECORD = "export.json"
 
 # The layers of tfsc that a .keras file may name.
-_CUSTOM_LAYERS = {"tfsc>FusedBatchNormalization": FusedBatchNormalization}
+_CUSTOM_LAYERS = {
+    f"tfsc>{layer.__name__}": layer for layer in (FusedBatchNormalization, SampleDropout)
+}
 
 
 def write_export(
@@ -42,12 +45,17 @@ def write_export(
     """Write an export; one already at its place is replaced when the new one is complete.
 
     Raises:
-        ExportError: if something else is at its place, or it cannot be written.
+        ExportError: if something else is at its place, it cannot be written, or the network's
+            weights are not finite.
     """
     check_place(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    _check_finite(network, directory)
+    temporary = None
     try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        prefix = f".{directory.name}.partial-"
+        _remove_abandoned(directory.parent, prefix)
+        temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=directory.parent))
         _write_saved_model(network, class_names, temporary)
         network.save(temporary / "network.keras")
         files.write_text(temporary / "recipe.flags", recipe.flagfile())
@@ -55,25 +63,52 @@ def write_export(
             "step": step,
             "recipe_digest": recipe.digest,
             "class_names": list(class_names),
+            "files": {
+                path.relative_to(temporary).as_posix(): files.sha256(path)
+                for path in sorted(temporary.rglob("*"))
+                if path.is_file()
+            },
         }
-        files.write_text(temporary / RECORD, json.dumps(record, indent=1) + "\n")
+        files.write_text(temporary / RECORD, files.sealed(record))
+        files.sync_tree(temporary)
         temporary.chmod(0o755)  # mkdtemp's 0700 would hide it from a model server
         if directory.exists():
-            shutil.rmtree(directory)
+            # Moved aside first: removing takes long, and a kill would leave half an export.
+            directory.rename(temporary.with_name(f"{temporary.name}-old"))
         temporary.rename(directory)
         files.sync_directory(directory.parent)
-    except (OSError, tf.errors.OpError) as error:
-        raise ExportError(f"{directory}: cannot be written: {error}") from error
+    except (OSError, RuntimeError, tf.errors.OpError) as error:  # h5py raises RuntimeError
+        raise ExportError(f"{directory}: cannot be written: {one_line(error)}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary:
+            for path in (temporary, temporary.with_name(f"{temporary.name}-old")):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path, prefix: str) -> None:
+    """Remove exports that were killed while they were written, a day ago or earlier."""
+    for path in folder.iterdir():
+        if path.name.startswith(prefix) and path.stat().st_mtime < time.time() - 86400:
+            shutil.rmtree(path)
+
+
+def _check_finite(network: keras.Model, directory: Path) -> None:
+    bad = [weight.path for weight in network.weights if not np.isfinite(weight.numpy()).all()]
+    if bad:
+        raise ExportError(
+            f"{directory}: not written: {len(bad)} of {len(network.weights)} weights are not "
+            f"finite, {bad[0]} first"
+        )
 
 
 def check_place(directory: Path) -> None:
     """Refuse to replace anything but an export.
 
     Raises:
-        ExportError: if `directory` is there and neither empty nor an export.
+        ExportError: if `directory` is a link, or there and neither empty nor an export.
     """
+    if directory.is_symlink():
+        raise ExportError(f"{directory}: must not be a symbolic link; name another place")
     if directory.is_dir() and ((directory / RECORD).is_file() or not any(directory.iterdir())):
         return
     if directory.exists():
@@ -120,21 +155,46 @@ class ExportedModel:
     step: int | None
 
 
+@dataclass(frozen=True)
+class _Record:
+    """What an export directory tells of its model; each None if there is no such directory."""
+
+    recipe: Recipe | None
+    step: int | None
+    class_names: tuple[str, ...] | None
+
+
 def read_export(path: Path) -> ExportedModel:
     """Read an export directory, a SavedModel directory or a .keras file.
 
     Raises:
         ExportError: if it is damaged or none of tfsc's.
     """
-    home = export_home(path)
-    if path.suffix == ".keras":
-        return _read_keras(path, home)
+    record = _read_record(export_home(path))
+    model = _read_keras(path, record) if path.suffix == ".keras" else _read_folder(path, record)
+    _check_kind(path, model)
+    return model
+
+
+def _check_kind(path: Path, model: ExportedModel) -> None:
+    """Refuse a model that does not turn images into a row of logits each."""
+    try:
+        logits = model.logits(np.zeros((2, *model.image_shape), np.uint8))
+        if logits.ndim != 2 or len(logits) != 2 or not np.issubdtype(logits.dtype, np.floating):
+            raise ValueError(f"its outputs are {logits.dtype} of shape {logits.shape}")
+    except Exception as error:  # a foreign model may compute, or fail to compute, anything
+        raise ExportError(
+            f"--export={path}: must turn uint8 images into logits: {one_line(error)}"
+        ) from error
+
+
+def _read_folder(path: Path, record: _Record) -> ExportedModel:
     folder = path / "saved_model" if (path / "saved_model").is_dir() else path
     if not (folder / "saved_model.pb").is_file():
         raise ExportError(
             f"--export={path}: must be an export of tfsc, a SavedModel directory or a .keras file"
         )
-    return _read_saved_model(path, folder, home)
+    return _read_saved_model(path, folder, record)
 
 
 def export_home(path: Path) -> Path | None:
@@ -142,7 +202,7 @@ def export_home(path: Path) -> Path | None:
     return next((place for place in (path, path.parent) if (place / RECORD).is_file()), None)
 
 
-def _read_saved_model(path: Path, folder: Path, home: Path | None) -> ExportedModel:
+def _read_saved_model(path: Path, folder: Path, record: _Record) -> ExportedModel:
     try:
         loaded = tf.saved_model.load(str(folder))
         signature = loaded.signatures["uint8"]
@@ -151,44 +211,59 @@ def _read_saved_model(path: Path, folder: Path, home: Path | None) -> ExportedMo
         (images,) = (
             spec for spec in signature.structured_input_signature[1].values() if spec is not None
         )
-    except (OSError, KeyError, AttributeError, ValueError, tf.errors.OpError) as error:
+    except Exception as error:  # damaged bytes raise whatever TensorFlow's loaders do
         raise ExportError(
-            f"--export={path}: is no SavedModel of tfsc, or is damaged: "
-            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            f"--export={path}: is no SavedModel of tfsc, or is damaged: {one_line(error)}"
         ) from error
-    recipe, step, _ = _read_record(home)
 
     def logits(batch: np.ndarray, _keep_alive=loaded) -> np.ndarray:
         return signature(images=tf.constant(batch))["logits"].numpy()
 
-    return ExportedModel(logits, tuple(images.shape[1:]), class_names, recipe, step)
+    return ExportedModel(logits, tuple(images.shape[1:]), class_names, record.recipe, record.step)
 
 
-def _read_keras(path: Path, home: Path | None) -> ExportedModel:
+def _read_keras(path: Path, record: _Record) -> ExportedModel:
     try:
         network = keras.saving.load_model(
             path, custom_objects=_CUSTOM_LAYERS, compile=False, safe_mode=True
         )
-        shape = tuple(network.input_shape[1:])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ExportError(f"--export={path}: is no readable .keras file: {first_line}") from error
-    step_of = tf.function(lambda batch: network(tf.cast(batch, tf.float32), training=False))
-    recipe, step, names = _read_record(home)
+        shape = tuple(network.input_shape)[1:]
+        if len(shape) != 3 or not all(isinstance(size, int) for size in shape):
+            raise ValueError(f"takes {network.input_shape}, must take images of one size")
+    except Exception as error:  # damaged bytes raise whatever zip, JSON and HDF5 readers do
+        raise ExportError(
+            f"--export={path}: is no readable .keras file: {one_line(error)}"
+        ) from error
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.uint8)])
+    def logits(batch):
+        return network(tf.cast(batch, tf.float32), training=False)
+
     return ExportedModel(
-        lambda batch: step_of(tf.constant(batch)).numpy(), shape, names, recipe, step
+        lambda batch: logits(tf.constant(batch)).numpy(),
+        shape,
+        record.class_names,
+        record.recipe,
+        record.step,
     )
 
 
-def _read_record(
-    home: Path | None,
-) -> tuple[Recipe | None, int | None, tuple[str, ...] | None]:
-    """Recipe, step and class names of the export directory a model is in, if it is in one."""
+def _read_record(home: Path | None) -> _Record:
+    """What the export directory tells of the model in it; nothing for a model on its own.
+
+    Raises:
+        ExportError: if one of the export's files is not as it was written.
+    """
     if home is None:
-        return None, None, None
+        return _Record(None, None, None)
     try:
+        record = files.unsealed((home / RECORD).read_text(encoding="utf-8"))
+        for name, digest in record["files"].items():
+            if not (home / name).is_file():
+                raise ExportError(f"--export={home}: is damaged: {name} is missing")
+            if files.sha256(home / name) != digest:
+                raise ExportError(f"--export={home}: is damaged: the digest of {name} differs")
         recipe = Recipe.from_flagfile((home / "recipe.flags").read_text(encoding="utf-8"))
-        record = json.loads((home / RECORD).read_text(encoding="utf-8"))
-        return recipe, int(record["step"]), tuple(record["class_names"])
-    except (RecipeError, OSError, ValueError, KeyError, TypeError) as error:
-        raise ExportError(f"--export={home}: its record is damaged: {error}") from None
+        return _Record(recipe, int(record["step"]), tuple(record["class_names"]))
+    except (RecipeError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ExportError(f"--export={home}: {RECORD} is damaged: {error}") from None
