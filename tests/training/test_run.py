@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from commands import assert_same_run, last_arrays, metrics
 
-from tfsc.errors import Diverged, Interrupted, RunDirectoryError, TfscError
+from tfsc.errors import DataError, Diverged, Interrupted, RunDirectoryError, TfscError
 from tfsc.recipe import Recipe
 from tfsc.training import run as run_module
 from tfsc.training.callbacks import StopOnSignal
@@ -131,6 +131,14 @@ def test_steps_per_execution_does_not_change_the_run(whole, tmp_path, fault):
     run_module.run(_recipe(tmp_path / "run", steps_per_execution=3))  # 4 is no multiple of 3
     assert_same_run(whole, tmp_path / "run")
     fault("sameness", "steps_per_execution=3 instead of 1", "no bit differs")
+
+
+def test_images_too_small_for_the_network_are_refused_before_a_run_starts(tmp_path, fault):
+    with pytest.raises(DataError, match="7 stacks need images of at least 64×64") as caught:
+        run_module.run(_recipe(tmp_path / "run", stack_units=(1,) * 7))
+    assert not (tmp_path / "run").exists()
+    run_module.run(_recipe(tmp_path / "run", stack_units=(1,) * 6, steps=1))
+    fault("data", "images too small for the network", f"refused: {caught.value}")
 
 
 def test_another_seed_is_another_run(whole, tmp_path):

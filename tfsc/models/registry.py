@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from tfsc.data.examples import Examples
+from tfsc.errors import DataError
 from tfsc.models.resnet_v2 import resnet_v2
 from tfsc.recipe import Recipe
 
@@ -31,6 +32,21 @@ def _resnet_v2(recipe: Recipe, train: Examples, classes: int) -> keras.Model:
 
 
 NETWORKS = {"resnet_v2": _resnet_v2}
+
+
+def check_size(recipe: Recipe, image_shape: tuple[int, ...]) -> None:
+    """Refuse images that are too small for the recipe's network.
+
+    Raises:
+        DataError: with the smallest size that would do.
+    """
+    least = 2 ** (len(recipe.stack_units) - 1)
+    if min(image_shape[:2]) < least:
+        units = ",".join(map(str, recipe.stack_units))
+        raise DataError(
+            f"--stack_units={units}: {len(recipe.stack_units)} stacks need images of at least "
+            f"{least}×{least}, --dataset={recipe.dataset} has {image_shape[0]}×{image_shape[1]}"
+        )
 
 
 def image_mean(images: np.ndarray, center: str) -> np.ndarray:

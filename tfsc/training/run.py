@@ -54,6 +54,7 @@ def run(recipe: Recipe) -> dict[str, Any]:
     strategy = replica_strategy(recipe.replicas)
     set_precision(recipe.precision)
     source = load(recipe.dataset, recipe.data_dir)
+    models.check_size(recipe, source.train.images.shape[1:])
     data = split(source, recipe.val_split, recipe.train_examples, recipe.seed)
     if recipe.batch_size > len(data.train):
         raise DataError(
