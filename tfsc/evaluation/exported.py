@@ -24,6 +24,7 @@ from tfsc import files
 from tfsc.errors import ExportError, RecipeError, one_line
 from tfsc.models.dropout import SampleDropout
 from tfsc.models.norm import FusedBatchNormalization
+from tfsc.models.own_gradient import OwnGradient
 from tfsc.recipe import Recipe
 
 CLASS_NAMES_FILE = "class_names.txt"
@@ -31,7 +32,8 @@ RECORD = "export.json"
 
 # The layers of tfsc that a .keras file may name.
 _CUSTOM_LAYERS = {
-    f"tfsc>{layer.__name__}": layer for layer in (FusedBatchNormalization, SampleDropout)
+    f"tfsc>{layer.__name__}": layer
+    for layer in (FusedBatchNormalization, OwnGradient, SampleDropout)
 }
 
 

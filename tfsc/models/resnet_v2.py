@@ -8,6 +8,7 @@ from keras import layers, regularizers
 
 from tfsc.models.dropout import SampleDropout
 from tfsc.models.norm import FusedBatchNormalization
+from tfsc.models.own_gradient import OwnGradient
 
 
 def resnet_v2(
@@ -87,7 +88,8 @@ def resnet_v2(
     def projection(x, name, out_filters, kernel, stride, preactivate):
         if preactivate:
             x = activate(x, f"{name}_shortcut", normalize=shortcut_bn)
-        return conv(x, out_filters, kernel, stride, f"{name}_shortcut_conv")
+        x = conv(x, out_filters, kernel, stride, f"{name}_shortcut_conv")
+        return OwnGradient(name=f"{name}_shortcut")(x)
 
     inputs = keras.Input(input_shape, dtype="float32", name="image")
     # In float32: bfloat16 would round pixels before the mean is gone.
