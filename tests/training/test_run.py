@@ -245,6 +245,22 @@ def test_a_run_killed_before_its_end_exports_when_started_again(tmp_path, monkey
     assert (tmp_path / "run/export/saved_model/saved_model.pb").exists()
 
 
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(whole, tmp_path, monkeypatch):
+    recipe = _recipe(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        _stop_at(patch, "on_train_batch_end", 6)
+        with pytest.raises(Interrupted):
+            run_module.run(recipe)
+    (damaged,) = (tmp_path / "run/checkpoints").glob("step-00000006-*.npz")
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    run_module.run(recipe)
+    assert_same_run(whole, tmp_path / "run")
+    log = (tmp_path / "run/train.log").read_text()
+    assert log.count("warning: ") == 1
+    assert f"checkpoint {damaged} is damaged: its digest differs; going on from" in log
+    assert "resuming after step 4 of 8" in log
+
+
 def test_damaged_checkpoints_are_not_trained_over(whole, tmp_path, monkeypatch):
     recipe = _recipe(tmp_path / "run")
     with monkeypatch.context() as patch:

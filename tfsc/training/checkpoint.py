@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,14 +44,22 @@ class CheckpointStore:
         directory: made when first written to.
         recipe_digest: written into every checkpoint and demanded of it.
         keep: newest checkpoints to keep; the best one stays as well.
+        warn: called with a line about what was passed over.
     """
 
-    def __init__(self, directory: Path, recipe_digest: str, keep: int = 2):
+    def __init__(
+        self,
+        directory: Path,
+        recipe_digest: str,
+        keep: int = 2,
+        warn: Callable[[str], None] = logging.warning,
+    ):
         if keep < 1:
             raise ValueError(f"keep must be at least 1. Received: {keep}")
         self.directory = directory
         self.recipe_digest = recipe_digest
         self.keep = keep
+        self.warn = warn
 
     def save(
         self,
@@ -113,9 +121,7 @@ class CheckpointStore:
                 continue
             newer = [fault for step, fault in faults.items() if step > checkpoint.step]
             if newer:
-                logging.warning(
-                    "%s; going on from %s instead", "; ".join(newer), checkpoint.arrays_path
-                )
+                self.warn(f"{'; '.join(newer)}; going on from {checkpoint.arrays_path} instead")
             return checkpoint
         # Arrays without a record are a first save that was cut off: nothing is lost with them.
         if faults:

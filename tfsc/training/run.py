@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from tfsc import augment
 from tfsc.data.examples import Source
@@ -120,7 +121,7 @@ class _Run:
         self.total_epochs = math.ceil(self.total_steps / self.steps_per_epoch)
         self.schedule = build_schedule(recipe, self.steps_per_epoch)
         self.store = CheckpointStore(
-            directory.checkpoints, recipe.digest, keep=recipe.keep_checkpoints
+            directory.checkpoints, recipe.digest, keep=recipe.keep_checkpoints, warn=self.warn
         )
         self.state = self.learner.state()
         self.step, self.history, self.epoch_training = 0, [], None
@@ -341,6 +342,10 @@ class _Run:
         except OSError as error:
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
             self.directory.log(f"standard output is gone ({error.strerror}); going on without")
+
+    def warn(self, line: str) -> None:
+        self.directory.log(f"warning: {line}")
+        logging.warning("%s", line)
 
     def _storage_error(self, error: OSError | ExportError) -> StorageError:
         what = error if isinstance(error, ExportError) else f"{error.filename}: {error.strerror}"
