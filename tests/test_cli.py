@@ -11,16 +11,16 @@ import time
 from pathlib import Path
 
 import pytest
-from absl import flags
+from command_lines import recipe_by_absl, recipe_of
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import tfsc
-from tfsc import cli, command_line
+from tfsc import cli
 from tfsc.errors import RecipeError, TfscError
 from tfsc.flagfile import shown
-from tfsc.recipe import Recipe, define_flags, settings
+from tfsc.recipe import Recipe, settings
 
 _ROOT = Path(tfsc.__file__).parents[1]
 _HELP_CODE = 1  # absl's own for --help
@@ -392,21 +392,6 @@ def test_an_error_is_made_fit_for_a_terminal(message, line):
 # --- any command line ---------------------------------------------------------------------------
 
 
-def _recipe(*arguments):
-    """The recipe of a command line, as tfsc.train makes it."""
-    values = flags.FlagValues()
-    define_flags("test", flag_values=values)
-    command_line.parse(["test", *arguments], values, Recipe.from_flags)
-    return Recipe.from_flags(values)
-
-
-def _recipe_by_absl(*arguments):
-    values = flags.FlagValues()
-    define_flags("test", flag_values=values)
-    values(["test", *arguments])
-    return Recipe.from_flags(values)
-
-
 _STARTS = ("-", "Unknown command line flag '", "unexpected words: ", "Missing value for flag --")
 
 
@@ -420,7 +405,7 @@ def _names_in(arguments):
 def _assert_recipe_or_plain_refusal(arguments):
     """A recipe that replays, as absl reads it, or one line with a flag and a rule."""
     try:
-        recipe = _recipe(*arguments)
+        recipe = recipe_of(*arguments)
     except RecipeError as error:
         first, *more = str(error).split("\n")
         assert first.isprintable()
@@ -432,9 +417,9 @@ def _assert_recipe_or_plain_refusal(arguments):
         assert not more or (first.startswith("--schedule: ") and len(more) == 2)
         assert cli.presentable(error) == str(error)
         return
-    assert recipe == _recipe_by_absl(*arguments)
+    assert recipe == recipe_by_absl(*arguments)
     assert Recipe.from_flagfile(recipe.flagfile()) == recipe.replace(run_dir="")
-    assert _recipe(*recipe.flagfile().splitlines()) == recipe.replace(run_dir="")
+    assert recipe_of(*recipe.flagfile().splitlines()) == recipe.replace(run_dir="")
 
 
 _ANY = st.characters() | st.characters(categories=["Cs", "Cc"])  # undecodable bytes are Cs

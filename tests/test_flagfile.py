@@ -6,16 +6,16 @@ import time
 from pathlib import Path
 
 import pytest
-from absl import flags
+from command_lines import recipe_by_absl, recipe_of
 from commands import call
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tfsc import __version__, command_line
+from tfsc import __version__
 from tfsc.errors import RecipeError
 from tfsc.flagfile import Argument, expand, shown
-from tfsc.recipe import Recipe, define_flags, settings
+from tfsc.recipe import Recipe, settings
 
 _FUZZ = hypothesis_settings(max_examples=150, deadline=None)
 
@@ -37,23 +37,9 @@ def _words(*arguments):
     return [argument.text for argument in expand(arguments)]
 
 
-def _recipe(*arguments):
-    values = flags.FlagValues()
-    define_flags("test", flag_values=values)
-    command_line.parse(["test", *arguments], values, Recipe.from_flags)
-    return Recipe.from_flags(values)
-
-
-def _recipe_by_absl(*arguments):
-    values = flags.FlagValues()
-    define_flags("test", flag_values=values)
-    values(["test", *arguments])
-    return Recipe.from_flags(values)
-
-
 def _refusal(*arguments):
     with pytest.raises(RecipeError) as caught:
-        _recipe(*arguments)
+        recipe_of(*arguments)
     message = str(caught.value)
     assert message.isprintable()
     assert len(message) <= 400
@@ -91,9 +77,9 @@ def test_a_file_may_be_named_in_several_ways(words):
 
 def test_the_last_of_several_values_counts_whether_typed_or_from_a_file():
     _write(a="--wd=0.1\n--flagfile=b.flags\n--seed=1\n", b="--wd=0.2\n--seed=2\n")
-    assert _recipe("--wd=0.3", "--flagfile=a.flags").wd == 0.2
-    assert _recipe("--flagfile=a.flags", "--wd=0.3").wd == 0.3
-    assert _recipe("--flagfile=a.flags").seed == 1
+    assert recipe_of("--wd=0.3", "--flagfile=a.flags").wd == 0.2
+    assert recipe_of("--flagfile=a.flags", "--wd=0.3").wd == 0.3
+    assert recipe_of("--flagfile=a.flags").seed == 1
 
 
 def test_the_home_directory_may_be_written_as_a_tilde(monkeypatch, tmp_path):
@@ -112,14 +98,14 @@ def test_files_of_other_systems_are_read(content):
 
 def test_a_value_may_stand_on_the_next_line():
     _write(a="--epochs\n3\n--schedule\n[1,0] lin [2,3]\n")
-    recipe = _recipe("--flagfile=a.flags")
-    assert recipe == _recipe_by_absl("--flagfile=a.flags")
+    recipe = recipe_of("--flagfile=a.flags")
+    assert recipe == recipe_by_absl("--flagfile=a.flags")
     assert (recipe.epochs, recipe.schedule) == (3, "[1,0] lin [2,3]")
 
 
 def test_two_dashes_end_the_flags():
     _write(a="--epochs=3\n--\n")
-    assert _recipe("--flagfile=a.flags").epochs == 3
+    assert recipe_of("--flagfile=a.flags").epochs == 3
     assert "unexpected words: --wd=1" in _refusal("--flagfile=a.flags", "--wd=1")
     assert _words("--", "--flagfile=none") == ["--", "--flagfile=none"]
 
@@ -170,7 +156,7 @@ def test_a_bad_line_is_refused_with_its_place(content, message):
 def test_a_bad_schedule_is_refused_with_its_place_and_a_caret():
     _write(a="--wd=0.2\n--schedule=[8e-4, 0]lni[1e-3, 5]\n")
     with pytest.raises(RecipeError) as caught:
-        _recipe("--flagfile=a.flags")
+        recipe_of("--flagfile=a.flags")
     first, text, caret = str(caught.value).split("\n")
     assert first.startswith("a.flags line 2: --schedule: unknown shape 'lni', allowed: lin, cos")
     assert text[caret.index("^") :] == "lni[1e-3, 5]"
@@ -324,7 +310,7 @@ _STARTS = (
 def test_any_files_are_a_recipe_or_one_line_with_a_place(a, b, typed):
     _write(a=a, b=b)
     try:
-        recipe = _recipe("--flagfile=a.flags", *typed)
+        recipe = recipe_of("--flagfile=a.flags", *typed)
     except RecipeError as error:
         first, *more = str(error).split("\n")
         assert first.isprintable()
@@ -341,10 +327,10 @@ def test_whatever_is_accepted_absl_reads_alike(a, b, typed):
     _write(a="\n".join(a), b="\r\n".join(b) + "\n")
     words = [*typed, "--flagfile=a.flags", "--momentum=0.5"]
     try:
-        recipe = _recipe(*words)
+        recipe = recipe_of(*words)
     except RecipeError:
         return
-    assert recipe == _recipe_by_absl(*words)
+    assert recipe == recipe_by_absl(*words)
 
 
 @_FUZZ

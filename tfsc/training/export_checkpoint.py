@@ -9,9 +9,9 @@ from tfsc.data.split import split
 from tfsc.errors import RunDirectoryError
 from tfsc.evaluation.exported import check_place, write_export
 from tfsc.reporting.run_directory import read_recipe
+from tfsc.training.build import build_learner
 from tfsc.training.checkpoint import Checkpoint, CheckpointStore
 from tfsc.training.precision import set_precision
-from tfsc.training.run import build_learner
 
 
 def export_checkpoint(run_dir: Path, which: str, weights: str, out: Path | None) -> Path:

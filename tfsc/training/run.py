@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfsc import augment
 from tfsc.data.examples import Source
 from tfsc.data.pipeline import TrainingPipeline, evaluation_batches
 from tfsc.data.source import load
@@ -28,19 +27,18 @@ from tfsc.errors import (
 )
 from tfsc.evaluation.exported import write_export
 from tfsc.models import registry as models
-from tfsc.optimizers import registry as optimizers
 from tfsc.recipe import Recipe
 from tfsc.reporting.events import EventWriter
 from tfsc.reporting.plots import plot_curves
 from tfsc.reporting.provenance import provenance
 from tfsc.reporting.run_directory import RunDirectory
 from tfsc.reporting.summary import summarize
-from tfsc.schedules.segments import SegmentSchedule
+from tfsc.training.build import build_learner, build_schedule
 from tfsc.training.callbacks import ProgressLine, RestoreMetrics, StepLog, StopOnSignal, duration
 from tfsc.training.checkpoint import CheckpointStore
 from tfsc.training.clock import Clock
 from tfsc.training.learner import Learner
-from tfsc.training.precision import set_precision, use_xla
+from tfsc.training.precision import set_precision
 from tfsc.training.replicas import replica_strategy
 
 
@@ -75,28 +73,6 @@ def run(recipe: Recipe) -> dict[str, Any]:
         with strategy.scope():
             learner = build_learner(recipe, data, len(source.class_names))
         return _Run(recipe, directory, source, data, learner, signals).train()
-
-
-def build_learner(recipe: Recipe, data: Split, classes: int) -> Learner:
-    """The recipe's network, optimizer and augmentation, compiled, with initial weights."""
-    keras.utils.set_random_seed(recipe.seed)
-    schedule = build_schedule(recipe, len(data.train) // recipe.batch_size)
-    learner = Learner(
-        models.build(recipe, data.train, classes),
-        augment.build(recipe.shift, recipe.flip, recipe.seed),
-        ema=recipe.ema,
-    )
-    learner.compile(
-        optimizer=optimizers.build(recipe, schedule),
-        jit_compile=use_xla(recipe.xla) and recipe.replicas == 1,
-        steps_per_execution=recipe.steps_per_execution,
-    )
-    learner.optimizer.build(learner.network.trainable_variables)
-    return learner
-
-
-def build_schedule(recipe: Recipe, steps_per_epoch: int) -> SegmentSchedule:
-    return SegmentSchedule(recipe.schedule, steps_per_epoch, recipe.schedule_per)
 
 
 class _Run:

@@ -1,0 +1,34 @@
+"""From a recipe to what is trained: `build_learner` and its schedule."""
+
+import keras
+
+from tfsc import augment
+from tfsc.data.split import Split
+from tfsc.models import registry as models
+from tfsc.optimizers import registry as optimizers
+from tfsc.recipe import Recipe
+from tfsc.schedules.segments import SegmentSchedule
+from tfsc.training.learner import Learner
+from tfsc.training.precision import use_xla
+
+
+def build_learner(recipe: Recipe, data: Split, classes: int) -> Learner:
+    """The recipe's network, optimizer and augmentation, compiled, with initial weights."""
+    keras.utils.set_random_seed(recipe.seed)
+    schedule = build_schedule(recipe, len(data.train) // recipe.batch_size)
+    learner = Learner(
+        models.build(recipe, data.train, classes),
+        augment.build(recipe.shift, recipe.flip, recipe.seed),
+        ema=recipe.ema,
+    )
+    learner.compile(
+        optimizer=optimizers.build(recipe, schedule),
+        jit_compile=use_xla(recipe.xla) and recipe.replicas == 1,
+        steps_per_execution=recipe.steps_per_execution,
+    )
+    learner.optimizer.build(learner.network.trainable_variables)
+    return learner
+
+
+def build_schedule(recipe: Recipe, steps_per_epoch: int) -> SegmentSchedule:
+    return SegmentSchedule(recipe.schedule, steps_per_epoch, recipe.schedule_per)
