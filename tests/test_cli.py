@@ -126,6 +126,27 @@ def test_help_and_errors_in_flags_do_without_tensorflow(command, argument, tmp_p
     assert result.stdout.endswith("imported: {'absl'}\n")
 
 
+def test_closed_standard_streams_do_not_become_files_of_the_run(tmp_path, fault):
+    program = (
+        "import os, sys\n"
+        "from tfsc import cli\n"
+        "cli.run(lambda: open('opened', 'w').write(\n"
+        "    f'{os.open(os.devnull, os.O_RDONLY)} {print(1)} {print(2, file=sys.stderr)}'))\n"
+    )
+    closed = 'exec "$0" -c "$1" <&- >&- 2>&-'
+    subprocess.run(
+        ["sh", "-c", closed, sys.executable, program],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(_ROOT)},
+        check=True,
+        timeout=60,
+    )
+    number, *printed = (tmp_path / "opened").read_text().split()
+    assert int(number) > 2
+    assert printed == ["None", "None"]
+    fault("storage", "standard input, output and error closed", "the run goes on without them")
+
+
 # --- mistakes -----------------------------------------------------------------------------------
 
 

@@ -34,7 +34,22 @@ def run(
             flags.FLAGS.verbosity = logging.WARNING
         return list(argv[:1])
 
+    _open_standard_streams()
     app.run(lambda _argv: _foreseen(main), flags_parser=parser)
+
+
+def _open_standard_streams() -> None:
+    """Point closed standard streams to nowhere.
+
+    Otherwise the next file that is opened takes the stream's number, and what a library prints
+    lands in a checkpoint.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def _foreseen(action: Callable[[], None]) -> None:
