@@ -50,6 +50,8 @@ def _open_standard_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a locale without é or λ
 
 
 def _foreseen(action: Callable[[], None]) -> None:
@@ -93,7 +95,8 @@ def _flush() -> None:
 def _fail(error: TfscError) -> None:
     """Show a foreseen error and end the process with its exit code."""
     command = Path(sys.argv[0]).stem
-    print(f"tfsc.{command}: {presentable(error)}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a full standard error must not change the exit code
+        print(f"tfsc.{command}: {presentable(error)}", file=sys.stderr, flush=True)
     sys.exit(error.exit_code)
 
 
@@ -121,6 +124,8 @@ def import_tensorflow() -> None:
     redirected; whatever else was written is shown.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    # What a user's shell sets for other programs; there is no other choice here.
+    os.environ["KERAS_BACKEND"], os.environ["MPLBACKEND"] = "tensorflow", "Agg"
     sys.stderr.flush()
     original = os.dup(2)
     with tempfile.TemporaryFile() as held:

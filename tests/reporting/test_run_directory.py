@@ -1,6 +1,7 @@
 """Who may use a run directory, and what its files hold."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -132,6 +133,14 @@ def test_a_link_in_a_run_directory_is_refused_before_anything_is_written(tmp_pat
     assert list(outside.iterdir()) == []
     if place == "checkpoints":
         fault("security", "run directory whose checkpoints/ is a link", f"refused: {message}")
+
+
+def test_a_pipe_in_a_run_directory_does_not_hang(tmp_path):
+    recipe = _recipe(tmp_path)
+    with RunDirectory(recipe) as directory:
+        pass
+    os.mkfifo(directory.path / "summary.json")
+    assert "summary.json must be a file or a directory" in _refusal(recipe)
 
 
 def test_the_run_directory_itself_may_be_a_link(tmp_path):

@@ -59,8 +59,21 @@ def test_progress_fits_the_terminal(monkeypatch):
     screen = _Terminal()
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setenv("COLUMNS", "40")
-    callbacks.ProgressLine._draw("x" * 100)
+    line = callbacks.ProgressLine(total_steps=1, batch_size=1, epochs=1)
+    line._draw("x" * 100)
     assert screen.getvalue() == "\r\x1b[2K" + "x" * 39
+
+
+def test_progress_ends_with_its_terminal(monkeypatch):
+    class Gone(_Terminal):
+        def write(self, text):
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("sys.stderr", Gone())
+    line = callbacks.ProgressLine(total_steps=4, batch_size=1, epochs=1)
+    _drive(line, range(4), steps=4, logs={"loss": 0.5, "accuracy": 0.75})
+    line.clear()
+    assert not line.shown
 
 
 def test_progress_is_silent_elsewhere(monkeypatch):

@@ -220,6 +220,17 @@ def test_arrays_without_a_record_are_no_checkpoint(store):
     assert not arrays_path.exists()
 
 
+def test_several_arrays_without_any_record_are_not_trained_over(store):
+    store.save(_state(1), 10, {})
+    store.save(_state(2), 20, {})
+    for path in store.directory.glob("*.json"):
+        path.unlink()
+    before = sorted(store.directory.iterdir())
+    with pytest.raises(RunDirectoryError, match="not one record"):
+        store.restore_newest(_state())
+    assert sorted(store.directory.iterdir()) == before
+
+
 def test_a_kill_while_a_step_is_saved_again_keeps_its_first_save(store, monkeypatch):
     store.save(_state(1), 7, {"n": 1})
 

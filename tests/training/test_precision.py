@@ -50,3 +50,12 @@ def test_fp16_on_a_gpu_is_mixed_float16(monkeypatch):
 def test_xla_auto_follows_the_device(monkeypatch, xla, gpu, used):
     monkeypatch.setattr(precision, "has_gpu", lambda: gpu)
     assert precision.use_xla(xla) is used
+
+
+def test_a_keras_json_of_the_user_changes_nothing():
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_floatx("float64")
+    keras.config.set_epsilon(1e-3)
+    precision.set_precision("bf16")
+    assert keras.config.image_data_format() == "channels_last"
+    assert (keras.config.floatx(), keras.config.epsilon()) == ("float32", 1e-7)

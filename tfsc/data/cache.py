@@ -26,9 +26,9 @@ _ABANDONED_AFTER = 24 * 3600  # seconds
 def root() -> Path:
     """Where decoded datasets are kept: TFSC_CACHE_DIR, or tfsc in the user's cache directory."""
     if configured := os.environ.get("TFSC_CACHE_DIR"):
-        return Path(configured).expanduser()
+        return Path(os.path.expanduser(configured))  # noqa: PTH111
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "tfsc"
+    return Path(os.path.expanduser(base)) / "tfsc"  # noqa: PTH111
 
 
 def entry_path(name: str, key: str) -> Path:

@@ -38,7 +38,7 @@ def find(name: str, data_dir: str) -> Path | None:
         versions = [
             path
             for path in directory.iterdir()
-            if all(part.isdigit() for part in path.name.split(".")) and version in ("", path.name)
+            if all(part.isdecimal() for part in path.name.split(".")) and version in ("", path.name)
         ]
         whole = [path for path in versions if (path / DESCRIPTION).exists()]
     except (FileNotFoundError, NotADirectoryError):
@@ -65,7 +65,8 @@ def _version_key(path: Path) -> tuple[int, ...]:
 def _root(data_dir: str) -> Path:
     """The TFDS directory: the one named, TFDS_DATA_DIR, or TFDS's own."""
     named = data_dir or os.environ.get("TFDS_DATA_DIR", "")
-    return Path(named or "~/tensorflow_datasets").expanduser()
+    # Path.expanduser raises where there is no such home.
+    return Path(os.path.expanduser(named or "~/tensorflow_datasets"))  # noqa: PTH111
 
 
 def key(prepared: Path) -> str:
@@ -217,7 +218,7 @@ def _decode_split(builder, split: str) -> Examples:
         batches = list(dataset.batch(1000).as_numpy_iterator())
         images = np.concatenate([images for images, _ in batches])
         labels = np.concatenate([labels for _, labels in batches])
-    except (tf.errors.OpError, OSError, ValueError, AssertionError) as error:
+    except (tf.errors.OpError, OSError, ValueError, AssertionError, NotImplementedError) as error:
         raise tfds_faults.undecodable(builder, split, one_line(error)) from error
     features, count = builder.info.features, builder.info.splits[split].num_examples
     # TensorFlow 2.21 checks both as well; not every version does.

@@ -61,7 +61,10 @@ def evaluate(path: Path, out: Path | None, given: dict[str, Any]) -> dict[str, S
     print(text_table(columns, names))
     if not recipe.flip:
         print("(trained with --noflip: mirrored images are foreign to it, flip-TTA may only harm)")
-    out = out or report_place(export_home(path) or path)
+    place = report_place(export_home(path) or path)
+    if out is None and place.is_symlink():
+        raise ExportError(f"{place}: must not be a symbolic link; name a place by --out")
+    out = out or place
     write_report(out, columns, names, about)
     print(f"report in {out}")
     return columns

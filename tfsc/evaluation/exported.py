@@ -9,10 +9,11 @@ The SavedModel's signatures take [n, height, width, channels]: `serving_default`
 `uint8`; both return "logits" and "probabilities", float32 [n, classes].
 """
 
+import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,10 +207,11 @@ def export_home(path: Path) -> Path | None:
 
 def _read_saved_model(path: Path, folder: Path, record: _Record) -> ExportedModel:
     try:
-        loaded = tf.saved_model.load(str(folder))
+        with _plain_name(folder) as place:
+            loaded = tf.saved_model.load(str(place))
+            names_file = Path(loaded.class_names.asset_path.numpy().decode())
+            class_names = tuple(names_file.read_text(encoding="utf-8").splitlines())
         signature = loaded.signatures["uint8"]
-        names_file = Path(loaded.class_names.asset_path.numpy().decode())
-        class_names = tuple(names_file.read_text(encoding="utf-8").splitlines())
         (images,) = (
             spec for spec in signature.structured_input_signature[1].values() if spec is not None
         )
@@ -222,6 +224,18 @@ def _read_saved_model(path: Path, folder: Path, record: _Record) -> ExportedMode
         return signature(images=tf.constant(batch))["logits"].numpy()
 
     return ExportedModel(logits, tuple(images.shape[1:]), class_names, record.recipe, record.step)
+
+
+@contextlib.contextmanager
+def _plain_name(folder: Path) -> Iterator[Path]:
+    """The folder under a name without wildcards: TensorFlow would look for other files."""
+    if not any(character in "*?[]\\" for character in str(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        link = Path(temporary) / "model"
+        link.symlink_to(folder.absolute())
+        yield link
 
 
 def _read_keras(path: Path, record: _Record) -> ExportedModel:

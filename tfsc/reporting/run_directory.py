@@ -97,6 +97,12 @@ class RunDirectory:
         """A run directory from elsewhere must not make this one's files land somewhere else."""
         for folder in (self.path, self.path / "split", self.events, self.checkpoints):
             for entry in os.scandir(folder) if folder.is_dir() else ():
+                whole = entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+                if not whole and not entry.is_symlink():
+                    raise RunDirectoryError(
+                        f"--run_dir={self.path}: {entry.path} must be a file or a directory, is a "
+                        "device or pipe"
+                    )
                 if entry.is_symlink():
                     raise RunDirectoryError(
                         f"--run_dir={self.path}: {entry.path} must not be a symbolic link (to "
@@ -166,7 +172,10 @@ class RunDirectory:
     def add_provenance(self, entry: dict[str, Any]) -> None:
         """Append one start of the run to provenance.json."""
         path = self.path / "provenance.json"
-        starts = [*read_json(path).get("starts", []), entry]
+        starts = read_json(path).get("starts", [])
+        if not isinstance(starts, list):
+            raise RunDirectoryError(f"{path} is damaged: starts must be a list")
+        starts = [*starts, entry]
         files.write_text(path, json.dumps({"starts": starts}, indent=1) + "\n")
 
     def log(self, line: str) -> None:
@@ -213,6 +222,6 @@ def read_json(path: Path) -> dict[str, Any]:
             raise ValueError("not a JSON object")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunDirectoryError(f"{path} is damaged: {error}") from None
     return content

@@ -134,11 +134,13 @@ class ProgressLine(keras.callbacks.Callback):
         if self.shown:
             self._draw("")
 
-    @staticmethod
-    def _draw(text: str) -> None:
+    def _draw(self, text: str) -> None:
         width = shutil.get_terminal_size().columns - 1  # a wrapped line could not be redrawn
-        sys.stderr.write(f"\r\x1b[2K{text[:width]}")
-        sys.stderr.flush()
+        try:
+            sys.stderr.write(f"\r\x1b[2K{text[:width]}")
+            sys.stderr.flush()
+        except OSError:  # the terminal is gone: no reason to end the run
+            self.shown = False
 
 
 def steps_done(callback: keras.callbacks.Callback, batch: int) -> int:

@@ -124,6 +124,12 @@ class CheckpointStore:
                 self.warn(f"{'; '.join(newer)}; going on from {checkpoint.arrays_path} instead")
             return checkpoint
         # Arrays without a record are a first save that was cut off: nothing is lost with them.
+        if not faults and len(list(self.directory.glob("step-*.npz"))) > 1:
+            raise RunDirectoryError(
+                f"{self.directory} has arrays of several checkpoints and not one record "
+                "(step-*.json) of them. Nothing was deleted: bring the records back, or start anew "
+                "with another --run_dir"
+            )
         if faults:
             raise RunDirectoryError(
                 f"no checkpoint in {self.directory} can be used: {'; '.join(faults.values())}. "

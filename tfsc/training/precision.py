@@ -36,6 +36,10 @@ def set_precision(precision: str) -> None:
     if precision == "tf32" and not has_gpu():
         logging.warning("--precision=tf32 without a GPU computes in fp32")
     set_tf32(precision)
+    # A user's keras.json may say otherwise, and the recipe would not show it.
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_epsilon(1e-7)
     keras.mixed_precision.set_dtype_policy(_POLICIES[precision])
 
 

@@ -62,7 +62,7 @@ def run(recipe: Recipe) -> dict[str, Any]:
         )
     with RunDirectory(recipe) as directory, StopOnSignal() as signals:
         summary = directory.summary()
-        if summary.get("status") == "done":
+        if summary.get("status") == "done" and {"final", "best"} <= summary.keys():
             print(
                 f"{directory.path}: done already, {_result(summary)}; "
                 "`python -m tfsc.export` exports its checkpoints"
