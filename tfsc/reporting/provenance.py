@@ -36,6 +36,13 @@ def provenance(source: Source, recipe_digest: str) -> dict[str, Any]:
             "digest": source.digest,
             "class_names": list(source.class_names),
         },
+        **environment(),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Commit, versions and device: what any measurement depends on beside its command."""
+    return {
         "commit": _commit(),
         "python": platform.python_version(),
         "packages": _versions(),
