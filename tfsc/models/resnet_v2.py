@@ -9,6 +9,7 @@ from keras import layers, regularizers
 from tfsc.models.dropout import SampleDropout
 from tfsc.models.norm import FusedBatchNormalization
 from tfsc.models.own_gradient import OwnGradient
+from tfsc.models.pointwise import PointwiseConv2D
 
 
 def resnet_v2(
@@ -62,7 +63,8 @@ def resnet_v2(
     penalty = regularizers.L2(l2) if l2 else None
 
     def conv(x, filters, kernel, stride, name):
-        return layers.Conv2D(
+        layer = PointwiseConv2D if kernel == stride == 1 else layers.Conv2D
+        return layer(
             filters,
             kernel,
             strides=stride,

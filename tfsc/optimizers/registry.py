@@ -2,6 +2,7 @@
 
 import keras
 
+from tfsc.optimizers.fused import FusedAdam, FusedAdamW, FusedSGD
 from tfsc.recipe import Recipe
 
 
@@ -18,17 +19,15 @@ def build(
 
 
 def _adamw(recipe, schedule):
-    return keras.optimizers.AdamW(schedule, weight_decay=recipe.wd, name="adamw")
+    return FusedAdamW(schedule, weight_decay=recipe.wd, name="adamw")
 
 
 def _adam(recipe, schedule):
-    return keras.optimizers.Adam(schedule, name="adam")
+    return FusedAdam(schedule, name="adam")
 
 
 def _sgd(recipe, schedule):
-    return keras.optimizers.SGD(
-        schedule, momentum=recipe.momentum, weight_decay=recipe.wd or None, name="sgd"
-    )
+    return FusedSGD(schedule, momentum=recipe.momentum, weight_decay=recipe.wd or None, name="sgd")
 
 
 OPTIMIZERS = {"adamw": _adamw, "adam": _adam, "sgd": _sgd}

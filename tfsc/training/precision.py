@@ -5,6 +5,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfsc.errors import RecipeError
+from tfsc.hardware import has_gpu
 
 _POLICIES = {
     "fp32": "float32",
@@ -12,10 +13,6 @@ _POLICIES = {
     "bf16": "mixed_bfloat16",
     "fp16": "mixed_float16",
 }
-
-
-def has_gpu() -> bool:
-    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def set_precision(precision: str) -> None:

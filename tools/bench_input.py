@@ -1,0 +1,220 @@
+"""Time the input pipeline: images/s into the training graph, and what real input costs a step.
+
+    python tools/bench_input.py --data_dir=<tfds> --out=docs/performance/input.json
+
+Four ways to the same batches of 64 float images, shifted by up to 0.07 with the nearest pixel
+beyond the edge and mirrored with probability 1/2, taken in turn, each at its own steady state:
+
+    tfsc        the cached pipeline, augmentation in a graph as in the training step
+    pipeline    the same without the augmentation: uint8 batches
+    keras       tf.data with RandomTranslation and RandomFlip, batches mapped in parallel
+    generator   keras' ImageDataGenerator.flow
+
+Then a training step of the default recipe through `fit` on that input, and the same step on one
+resident batch (--steps=0 leaves this out).
+"""
+
+import argparse
+import os
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+BATCH = 64
+SHIFT = 0.07
+TARGETS = {"generator": 20.0, "keras": 5.0}
+SLOWER = 0.02
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", default="cifar10")
+    parser.add_argument("--data_dir", default="", help="as in tfsc.train")
+    parser.add_argument("--rounds", type=int, default=9, help="(default 9)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="a measurement (default 1)")
+    parser.add_argument("--steps", type=int, default=10, help="training steps a round (default 10)")
+    parser.add_argument("--stack_units", default="6,6,6", help="of the training step")
+    parser.add_argument("--precision", default="bf16", help="of the training step")
+    parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
+    arguments = parser.parse_args()
+    if arguments.rounds < 1 or arguments.steps < 0 or not arguments.seconds > 0:
+        parser.error("--rounds must be at least 1, --steps at least 0, --seconds above 0")
+
+    from tfsc.errors import TfscError
+
+    try:
+        return _run(arguments)
+    except TfscError as error:
+        parser.error(str(error))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from measure import interleaved, markdown, ratios, record, summary, write_json
+
+    from tfsc.data.source import load
+
+    examples = load(arguments.dataset, arguments.data_dir).train
+    sources = {
+        "tfsc": _tfsc(examples),
+        "pipeline": _pipeline(examples),
+        "keras": _keras(examples),
+        "generator": _generator(examples),
+    }
+    speeds = interleaved(
+        {name: _speed(batches, arguments.seconds) for name, batches in sources.items()},
+        arguments.rounds,
+    )
+    rows = [
+        [name, f"{statistics.median(values):,.0f}", f"{min(values):,.0f}–{max(values):,.0f}"]
+        for name, values in speeds.items()
+    ]
+    print(markdown(["input", "images/s (median)", "range"], rows), end="\n\n")
+    found, rows = {}, []
+    for name, target in TARGETS.items():
+        ratio = summary(ratios(speeds["tfsc"], speeds[name]))
+        found[f"tfsc / {name}"] = ratio
+        met = "yes" if ratio["median"] >= target else "no"
+        rows.append([f"tfsc / {name}", f"{ratio['median']:.1f}", f"≥ {target:g}", met])
+    steps = None
+    if arguments.steps:
+        steps = interleaved(_steps(arguments, examples), arguments.rounds)
+        ratio = summary(ratios(steps["input"], steps["resident"]))
+        found["step with input / on a resident batch"] = ratio
+        met = "yes" if ratio["median"] <= 1 + SLOWER else "no"
+        ms = {name: 1000 * statistics.median(values) for name, values in steps.items()}
+        what = f"step with input / resident ({ms['input']:.1f} / {ms['resident']:.1f} ms)"
+        rows.append([what, f"{ratio['median']:.3f}", f"≤ {1 + SLOWER:g}", met])
+    print(markdown(["ratio", "median", "target", "met"], rows))
+    if arguments.out:
+        write_json(arguments.out, record(ratios=found, images_per_second=speeds, seconds=steps))
+        print(f"\nwritten to {arguments.out}")
+    return 0
+
+
+def _speed(batches: Iterator, seconds: float) -> Callable[[], float]:
+    """A function that takes batches for so long and returns images a second."""
+    from time import perf_counter
+
+    for _ in range(20):  # caches, traces, threads
+        next(batches)
+
+    def measure() -> float:
+        for _ in range(4):  # what was prefetched while others had the machine
+            next(batches)
+        count, started = 0, perf_counter()
+        while perf_counter() - started < seconds:
+            next(batches)
+            count += 1
+        return count * BATCH / (perf_counter() - started)
+
+    return measure
+
+
+def _forever(examples) -> Iterator:
+    from tfsc.data.pipeline import TrainingPipeline
+
+    pipeline = TrainingPipeline(examples, BATCH, seed=0)
+    return iter(pipeline.batches(0, 1000 * pipeline.steps_per_epoch))
+
+
+def _tfsc(examples) -> Iterator:
+    import tensorflow as tf
+
+    from tfsc import augment
+
+    batches = _forever(examples)
+    augmentation = augment.build(SHIFT, True, seed=0)
+
+    @tf.function
+    def step(batch):
+        return augmentation(batch["image"], batch["number"])
+
+    while True:
+        yield step(next(batches))
+
+
+def _pipeline(examples) -> Iterator:
+    return _forever(examples)
+
+
+def _keras(examples) -> Iterator:
+    import keras
+    import tensorflow as tf
+
+    layers = keras.Sequential(
+        [
+            keras.layers.RandomTranslation(SHIFT, SHIFT, fill_mode="nearest"),
+            keras.layers.RandomFlip("horizontal"),
+        ]
+    )
+    with tf.device("CPU:0"):
+        data = tf.data.Dataset.from_tensor_slices((examples.images, examples.labels))
+    data = data.cache().shuffle(len(examples)).repeat().batch(BATCH, drop_remainder=True)
+    data = data.map(
+        lambda images, labels: (layers(tf.cast(images, tf.float32), training=True), labels),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    return iter(data.prefetch(tf.data.AUTOTUNE))
+
+
+def _generator(examples) -> Iterator:
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+    generator = ImageDataGenerator(
+        width_shift_range=SHIFT,
+        height_shift_range=SHIFT,
+        fill_mode="nearest",
+        horizontal_flip=True,
+    )
+    return generator.flow(examples.images, examples.labels, batch_size=BATCH, seed=0)
+
+
+def _steps(arguments: argparse.Namespace, examples) -> dict[str, Callable[[], float]]:
+    """Seconds of a training step through `fit`: on the pipeline, and on one batch for ever."""
+    import tensorflow as tf
+    from measure import seconds
+
+    from tfsc.data.pipeline import TrainingPipeline
+    from tfsc.data.split import Split
+    from tfsc.recipe import Recipe
+    from tfsc.training.build import build_learner
+    from tfsc.training.precision import set_precision
+
+    set_precision(arguments.precision)
+    units = tuple(int(count) for count in arguments.stack_units.split(","))
+    recipe = Recipe(
+        dataset=arguments.dataset,
+        batch_size=BATCH,
+        precision=arguments.precision,
+        stack_units=units,
+    )
+    classes = int(examples.labels.max()) + 1
+    learner = build_learner(recipe, Split(examples, examples, None, None), classes)
+    pipeline = TrainingPipeline(examples, BATCH, seed=0)
+    batch = next(iter(pipeline.batches(0, 1)))
+    resident = tf.data.Dataset.from_tensors(batch).cache().repeat()
+    taken = 0
+
+    def on_input() -> float:
+        nonlocal taken
+        batches = pipeline.batches(taken, taken + arguments.steps)
+        taken += arguments.steps
+        return _fit(batches)
+
+    def _fit(batches: tf.data.Dataset) -> float:
+        fit = lambda: learner.fit(batches, verbose=0, shuffle=False)  # noqa: E731
+        return seconds(fit) / arguments.steps
+
+    variants = {"input": on_input, "resident": lambda: _fit(resident.take(arguments.steps))}
+    for variant in variants.values():  # trace
+        variant()
+    return variants
+
+
+if __name__ == "__main__":
+    sys.exit(main())

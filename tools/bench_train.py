@@ -1,0 +1,293 @@
+"""Time a training step of tfsc against Keras' stock layers, or against PyTorch, in turn.
+
+    python tools/bench_train.py --vs=keras --out=docs/performance/train-keras.json
+    python tools/bench_train.py --vs=torch --torch_python=<venv of PyTorch 2.13>/bin/python
+    python tools/bench_train.py --vs=keras --check      # against the committed ratios
+
+Every variant waits in a process of its own; in each round each takes --steps steps, alone. Ratios
+are formed round by round, so that a slow minute of the machine meets both sides of one.
+
+--vs=keras: both sides augment (shift 0.07, flip) and run through `fit` over a dataset of batches in
+memory. The stock side is the same network of Keras' own layers and AdamW, with RandomTranslation
+and RandomFlip in the dataset. --vs=torch: both sides train the bare network on one resident batch.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bench_worker
+
+TOOLS = Path(__file__).parent
+COMMITTED = TOOLS.parent / "docs" / "performance"
+
+# What must be so many times faster than what, from the issue "Speed".
+TARGETS = {
+    "keras": [
+        ("tfsc fp32", "keras fp32", 1.5),
+        ("tfsc bf16", "keras bf16", 1.5),
+        ("tfsc bf16", "keras fp32", 2.5),
+    ],
+    "torch": [
+        ("tfsc fp32", "torch eager fp32", 1.2),
+        ("tfsc fp32", "torch compile fp32", 1.2),
+        ("tfsc bf16", "torch eager bf16", 1.2),
+        ("tfsc bf16", "torch compile bf16", 1.2),
+    ],
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--vs", choices=tuple(TARGETS), default="keras")
+    parser.add_argument("--rounds", type=_positive, default=9, help="(default 9)")
+    parser.add_argument("--steps", type=_positive, default=5, help="steps a round (default 5)")
+    parser.add_argument("--batch_size", type=_positive, default=64)
+    parser.add_argument("--stack_units", default="6,6,6")
+    parser.add_argument("--torch_python", default=sys.executable, help="Python that has torch")
+    parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
+    parser.add_argument("--check", action="store_true", help="fail where a ratio got worse")
+    parser.add_argument("--committed", type=Path, help="with --check: JSON file to compare with")
+    parser.add_argument("--tolerance", type=float, default=0.1, help="of --check (default 0.1)")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if not all(units.isdigit() and int(units) for units in arguments.stack_units.split(",")):
+        parser.error(f"--stack_units={arguments.stack_units}: must be positive integers, as 6,6,6")
+    if arguments.worker:
+        _WORKERS[arguments.worker.split()[0]](arguments, arguments.worker.split()[1])
+        return 0
+    committed = None
+    if arguments.check:
+        path = arguments.committed or COMMITTED / f"train-{arguments.vs}.json"
+        try:
+            committed = json.loads(path.read_text(encoding="utf-8"))["ratios"]
+        except (OSError, ValueError, KeyError) as error:
+            parser.error(f"--committed={path}: must be a file that --out wrote: {error}")
+    try:
+        figures, facts = _measure(arguments)
+    except RuntimeError as error:
+        print(f"bench_train: {error}", file=sys.stderr)
+        return 1
+    return _report(arguments, figures, facts, committed)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a positive integer, is {text!r}")
+    return int(text)
+
+
+def _measure(arguments: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """Seconds a step of every variant, in order of the rounds, and what the workers said."""
+    from measure import interleaved
+
+    size = [f"--batch_size={arguments.batch_size}", f"--stack_units={arguments.stack_units}"]
+    names = sorted({name for pair in TARGETS[arguments.vs] for name in pair[:2]}, reverse=True)
+    with contextlib.ExitStack() as stack:
+        workers = {}
+        for name in names:
+            print(f"building {name}", file=sys.stderr, flush=True)
+            kind, *mode, precision = name.split()
+            if kind == "torch":
+                rival = str(TOOLS / "torch_worker.py")
+                command = [arguments.torch_python, rival, f"--mode={mode[0]}"]
+                command += [f"--precision={precision}", *size]
+            else:
+                kind = f"bare-{kind}" if arguments.vs == "torch" else kind
+                command = [sys.executable, __file__, f"--worker={kind} {precision}", *size]
+            workers[name] = stack.enter_context(bench_worker.Worker(command))
+        figures = interleaved(
+            {
+                name: lambda worker=worker: worker.seconds(arguments.steps)
+                for name, worker in workers.items()
+            },
+            arguments.rounds,
+        )
+        return figures, {name: worker.facts for name, worker in workers.items()}
+
+
+def _report(arguments, figures, facts, committed) -> int:
+    from measure import markdown, ratios, record, summary, write_json
+
+    medians = {name: statistics.median(values) for name, values in figures.items()}
+    rows = [
+        [name, 1000 * medians[name], 1000 * min(values), arguments.batch_size / medians[name]]
+        for name, values in figures.items()
+    ]
+    print(markdown(["variant", "ms a step (median)", "least", "images/s"], rows), end="\n\n")
+    found, rows = {}, []
+    for ours, theirs, target in TARGETS[arguments.vs]:
+        ratio = summary(ratios(figures[theirs], figures[ours]))
+        found[f"{theirs} / {ours}"] = ratio
+        spread = f"{ratio['min']:.2f}–{ratio['max']:.2f}"
+        met = "yes" if ratio["median"] >= target else "no"
+        rows.append([f"{theirs} / {ours}", f"{ratio['median']:.3f}", spread, target, met])
+    print(markdown(["ratio of step times", "median", "range", "target", "met"], rows))
+    if arguments.out:
+        result = record(ratios=found, seconds=figures, workers=facts)
+        write_json(arguments.out, result)
+        print(f"\nwritten to {arguments.out}")
+    return 0 if committed is None else _check(found, committed, arguments.tolerance)
+
+
+def _check(found, committed, tolerance: float) -> int:
+    """Name each ratio that is worse than the committed one by more than the tolerance."""
+    slower = 0
+    for name, ratio in found.items():
+        if name not in committed:
+            print(f"not in the committed file: {name}")
+            continue
+        before = committed[name]["median"]
+        if ratio["median"] < before * (1 - tolerance):
+            slower += 1
+            print(
+                f"slower: {name} is {ratio['median']:.3f}, was {before:.3f} "
+                f"(allowed: {before * (1 - tolerance):.3f})"
+            )
+    print(f"check: {slower} of {len(found)} ratios got worse by more than {tolerance:.0%}")
+    return 1 if slower else 0
+
+
+def _batches(arguments):
+    """640 random images and labels, as uint8 and int32."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    count = max(640, arguments.batch_size)
+    images = rng.integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
+    return images, rng.integers(0, 10, count).astype(np.int32)
+
+
+def _learner(arguments, precision: str, **changes):
+    """The Learner of the default recipe on random images, and these as examples."""
+    from tfsc.data.examples import Examples
+    from tfsc.data.split import Split
+    from tfsc.recipe import Recipe
+    from tfsc.training.build import build_learner
+    from tfsc.training.precision import set_precision
+
+    set_precision(precision)
+    examples = Examples(*_batches(arguments))
+    units = tuple(int(count) for count in arguments.stack_units.split(","))
+    recipe = Recipe(
+        batch_size=arguments.batch_size, precision=precision, stack_units=units, **changes
+    )
+    learner = build_learner(recipe, Split(examples, examples, None, None), classes=10)
+    return learner, examples
+
+
+def _serve_fit(model, dataset: Callable[[int], Any]) -> None:
+    """Serve steps of `fit` on `dataset(steps)`."""
+
+    def run(steps: int) -> None:
+        model.fit(dataset(steps), verbose=0, shuffle=False)
+
+    run(3)
+    network = getattr(model, "network", model)
+    trainable = sum(weight.shape.num_elements() for weight in network.trainable_weights)
+    bench_worker.serve(run, parameters=trainable, version=_versions())
+
+
+def _versions() -> str:
+    import keras
+    import tensorflow as tf
+
+    return f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
+
+
+def _tfsc(arguments, precision: str) -> None:
+    """`fit` of the Learner on tfsc's own pipeline."""
+    from tfsc.data.pipeline import TrainingPipeline
+
+    learner, examples = _learner(arguments, precision)
+    pipeline = TrainingPipeline(examples, arguments.batch_size, seed=0)
+    _serve_fit(learner, lambda steps: pipeline.batches(0, steps))
+
+
+def _keras(arguments, precision: str) -> None:
+    """`fit` of the same network of Keras' own layers, augmentation in the dataset."""
+    import keras
+    import tensorflow as tf
+
+    learner, examples = _learner(arguments, precision)
+    model = _stock(learner.network)
+    schedule = learner.optimizer.get_config()["learning_rate"]
+    model.compile(
+        keras.optimizers.AdamW(keras.saving.deserialize_keras_object(schedule), weight_decay=0.19),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        ["accuracy"],
+    )
+    augmentation = keras.Sequential(
+        [
+            keras.layers.RandomTranslation(0.07, 0.07, fill_mode="nearest", dtype="float32"),
+            keras.layers.RandomFlip("horizontal", dtype="float32"),
+        ]
+    )
+    data = tf.data.Dataset.from_tensor_slices((examples.images, examples.labels)).cache()
+    data = data.repeat().shuffle(len(examples)).batch(arguments.batch_size, drop_remainder=True)
+    data = data.map(
+        lambda images, labels: (augmentation(tf.cast(images, "float32"), training=True), labels),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    data = data.prefetch(tf.data.AUTOTUNE)
+    _serve_fit(model, data.take)
+
+
+def _stock(network):
+    """The network with Keras' own layer in the place of each of tfsc's."""
+    import keras
+
+    from tfsc.models.norm import FusedBatchNormalization
+    from tfsc.models.own_gradient import OwnGradient
+    from tfsc.models.pointwise import PointwiseConv2D
+
+    def stock(layer):
+        if isinstance(layer, OwnGradient):
+            return keras.layers.Identity(name=layer.name)
+        for ours, theirs in (
+            (FusedBatchNormalization, keras.layers.BatchNormalization),
+            (PointwiseConv2D, keras.layers.Conv2D),
+        ):
+            if isinstance(layer, ours):
+                return theirs.from_config(layer.get_config())
+        return layer.__class__.from_config(layer.get_config())
+
+    return keras.models.clone_model(network, clone_function=stock)
+
+
+def _bare_tfsc(arguments, precision: str) -> None:
+    """Training steps of the Learner on one resident batch, without augmentation."""
+    import tensorflow as tf
+
+    learner, examples = _learner(arguments, precision, shift=0.0, flip=False)
+    count = arguments.batch_size
+    batch = {
+        "image": tf.constant(examples.images[:count]),
+        "label": tf.constant(examples.labels[:count]),
+        "number": tf.range(count, dtype=tf.int64),
+    }
+    step = tf.function(learner.train_step)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            metrics = step(batch)
+        float(metrics["loss"])
+
+    run(3)
+    trainable = sum(weight.shape.num_elements() for weight in learner.network.trainable_weights)
+    bench_worker.serve(run, parameters=trainable, version=_versions())
+
+
+_WORKERS = {"tfsc": _tfsc, "keras": _keras, "bare-tfsc": _bare_tfsc}
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.exit(main())
