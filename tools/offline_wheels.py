@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -259,20 +260,31 @@ def store(wheel: Path, headers: bool) -> None:
     Args:
         wheel: what pip brought.
         headers: whether to keep headers of C++.
+
+    Raises:
+        TfscError: if it is damaged.
     """
     copy = wheel.with_suffix(".stored")
-    with files.naming(copy), zipfile.ZipFile(wheel) as old, zipfile.ZipFile(copy, "w") as new:
-        members = old.infolist()
-        kept = [member for member in members if headers or not HEADERS.match(member.filename)]
-        for member in kept:
-            entry = zipfile.ZipInfo(member.filename, TIMESTAMP)
-            entry.external_attr, entry.file_size = member.external_attr, member.file_size
-            if len(kept) < len(members) and is_record(member.filename):
-                new.writestr(entry, shortened(old.read(member), kept))
-            else:
-                with old.open(member) as content, new.open(entry, "w") as place:
-                    shutil.copyfileobj(content, place, BLOCK)
+    try:
+        with files.naming(copy), zipfile.ZipFile(wheel) as old, zipfile.ZipFile(copy, "w") as new:
+            copy_members(old, new, headers)
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise TfscError(f"{wheel.name} is damaged: {one_line(error)}") from None
     copy.replace(wheel)
+
+
+def copy_members(old: zipfile.ZipFile, new: zipfile.ZipFile, headers: bool) -> None:
+    """Copy a wheel's files; its list of them follows what is left out."""
+    members = old.infolist()
+    kept = [member for member in members if headers or not HEADERS.match(member.filename)]
+    for member in kept:
+        entry = zipfile.ZipInfo(member.filename, TIMESTAMP)
+        entry.external_attr, entry.file_size = member.external_attr, member.file_size
+        if len(kept) < len(members) and is_record(member.filename):
+            new.writestr(entry, shortened(old.read(member), kept))
+        else:
+            with old.open(member) as content, new.open(entry, "w") as place:
+                shutil.copyfileobj(content, place, BLOCK)
 
 
 def is_record(name: str) -> bool:

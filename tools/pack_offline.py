@@ -53,9 +53,10 @@ def main() -> None:
     except TfscError as error:
         parser.exit(error.exit_code, f"{parser.prog}: error: {error}\n")
     except OSError as error:
-        parser.exit(1, f"{parser.prog}: error: {error.filename}: {error.strerror or error}\n")
+        reason = f"{error.filename}: {error.strerror}" if error.filename else error
+        parser.exit(1, f"{parser.prog}: error: {reason}\n")
     except KeyboardInterrupt:
-        parser.exit(130, f"{parser.prog}: interrupted; --out holds no pack\n")
+        parser.exit(130, f"{parser.prog}: interrupted\n")
 
 
 def make_parser() -> argparse.ArgumentParser:

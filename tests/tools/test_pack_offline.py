@@ -17,6 +17,8 @@ import pytest
 from commands import ROOT
 from packaging.requirements import Requirement
 
+from tfsc.errors import TfscError
+
 TOOL = ROOT / "tools" / "pack_offline.py"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -230,6 +232,16 @@ def test_headers_are_left_out_and_all_else_of_a_wheel_is_kept(tmp_path, wheels):
         after = zipfile.ZipFile(wheel)
         assert {name: after.read(name) for name in after.namelist()} == expected
         assert {entry.compress_type for entry in after.infolist()} == {zipfile.ZIP_STORED}
+
+
+def test_a_damaged_wheel_is_named(tmp_path):
+    wheel = _wheel(tmp_path, "broken", {"broken.py": "content = 1\n" * 100})
+    content = bytearray(wheel.read_bytes())
+    with zipfile.ZipFile(wheel) as archive:
+        content[archive.getinfo("broken.py").header_offset + 45] ^= 255
+    wheel.write_bytes(content)
+    with pytest.raises(TfscError, match=r"broken-1\.0-py3-none-any\.whl is damaged"):
+        offline_wheels.store(wheel, headers=False)
 
 
 def test_the_same_again_gives_the_same_bytes_and_leaves_no_piece_of_a_longer_pack(tmp_path):
