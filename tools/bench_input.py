@@ -10,15 +10,15 @@ beyond the edge and mirrored with probability 1/2, taken in turn, each at its ow
     keras       tf.data with RandomTranslation and RandomFlip, batches mapped in parallel
     generator   keras' ImageDataGenerator.flow
 
-Then a training step of the default recipe through `fit` on that input, and the same step on one
-resident batch (--steps=0 leaves this out).
+Then a training step of the default recipe on that input, and the same step on one resident batch
+(--steps=0 leaves this out).
 """
 
 import argparse
 import os
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -66,7 +66,7 @@ def _run(arguments: argparse.Namespace) -> int:
         "generator": _generator(examples),
     }
     speeds = interleaved(
-        {name: _speed(batches, arguments.seconds) for name, batches in sources.items()},
+        {name: _speed(run, arguments.seconds) for name, run in sources.items()},
         arguments.rounds,
     )
     rows = [
@@ -96,53 +96,70 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _speed(batches: Iterator, seconds: float) -> Callable[[], float]:
-    """A function that takes batches for so long and returns images a second."""
+def _speed(run: Callable[[], int], seconds: float) -> Callable[[], float]:
+    """A function that calls `run` for so long and returns images a second.
+
+    Args:
+        run: takes some batches and returns how many.
+        seconds: of one measurement.
+    """
     from time import perf_counter
 
-    for _ in range(20):  # caches, traces, threads
-        next(batches)
+    run()  # caches, traces, threads
 
     def measure() -> float:
-        for _ in range(4):  # what was prefetched while others had the machine
-            next(batches)
+        run()  # what was prefetched while others had the machine
         count, started = 0, perf_counter()
         while perf_counter() - started < seconds:
-            next(batches)
-            count += 1
+            count += run()
         return count * BATCH / (perf_counter() - started)
 
     return measure
 
 
-def _forever(examples) -> Iterator:
+def _in_graph(dataset, finish: Callable) -> Callable[[], int]:
+    """A function that takes 50 batches through `finish` in one call of a graph, as `fit` does.
+
+    Python's own call would take as long as a batch does.
+    """
+    import tensorflow as tf
+
+    iterator, count = iter(dataset), 50
+
+    @tf.function
+    def take(iterator):
+        total = 0.0
+        for _ in tf.range(count):
+            images = finish(next(iterator))
+            total += tf.cast(images[0, 0, 0, 0], tf.float32)  # nothing may be left out
+        return total
+
+    def run() -> int:
+        float(take(iterator))
+        return count
+
+    return run
+
+
+def _forever(examples):
     from tfsc.data.pipeline import TrainingPipeline
 
     pipeline = TrainingPipeline(examples, BATCH, seed=0)
-    return iter(pipeline.batches(0, 1000 * pipeline.steps_per_epoch))
+    return pipeline.batches(0, 1000 * pipeline.steps_per_epoch)
 
 
-def _tfsc(examples) -> Iterator:
-    import tensorflow as tf
-
+def _tfsc(examples) -> Callable[[], int]:
     from tfsc import augment
 
-    batches = _forever(examples)
     augmentation = augment.build(SHIFT, True, seed=0)
-
-    @tf.function
-    def step(batch):
-        return augmentation(batch["image"], batch["number"])
-
-    while True:
-        yield step(next(batches))
+    return _in_graph(_forever(examples), lambda b: augmentation(b["image"], b["number"]))
 
 
-def _pipeline(examples) -> Iterator:
-    return _forever(examples)
+def _pipeline(examples) -> Callable[[], int]:
+    return _in_graph(_forever(examples), lambda batch: batch["image"])
 
 
-def _keras(examples) -> Iterator:
+def _keras(examples) -> Callable[[], int]:
     import keras
     import tensorflow as tf
 
@@ -152,17 +169,16 @@ def _keras(examples) -> Iterator:
             keras.layers.RandomFlip("horizontal"),
         ]
     )
-    with tf.device("CPU:0"):
-        data = tf.data.Dataset.from_tensor_slices((examples.images, examples.labels))
+    data = tf.data.Dataset.from_tensor_slices((examples.images, examples.labels))
     data = data.cache().shuffle(len(examples)).repeat().batch(BATCH, drop_remainder=True)
     data = data.map(
         lambda images, labels: (layers(tf.cast(images, tf.float32), training=True), labels),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    return iter(data.prefetch(tf.data.AUTOTUNE))
+    return _in_graph(data.prefetch(tf.data.AUTOTUNE), lambda batch: batch[0])
 
 
-def _generator(examples) -> Iterator:
+def _generator(examples) -> Callable[[], int]:
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
     generator = ImageDataGenerator(
@@ -171,11 +187,18 @@ def _generator(examples) -> Iterator:
         fill_mode="nearest",
         horizontal_flip=True,
     )
-    return generator.flow(examples.images, examples.labels, batch_size=BATCH, seed=0)
+    flow = generator.flow(examples.images, examples.labels, batch_size=BATCH, seed=0)
+
+    def run() -> int:
+        for _ in range(5):
+            next(flow)
+        return 5
+
+    return run
 
 
 def _steps(arguments: argparse.Namespace, examples) -> dict[str, Callable[[], float]]:
-    """Seconds of a training step through `fit`: on the pipeline, and on one batch for ever."""
+    """Seconds of a training step: on the pipeline, and on one batch for ever."""
     import tensorflow as tf
     from measure import seconds
 
@@ -196,24 +219,22 @@ def _steps(arguments: argparse.Namespace, examples) -> dict[str, Callable[[], fl
     classes = int(examples.labels.max()) + 1
     learner = build_learner(recipe, Split(examples, examples, None, None), classes)
     pipeline = TrainingPipeline(examples, BATCH, seed=0)
-    batch = next(iter(pipeline.batches(0, 1)))
-    resident = tf.data.Dataset.from_tensors(batch).cache().repeat()
-    taken = 0
+    pipeline = pipeline.batches(0, 1000 * pipeline.steps_per_epoch)
+    resident = tf.data.Dataset.from_tensors(next(iter(pipeline))).cache().repeat()
+    train = learner.make_train_function()  # what `fit` calls; `fit` itself also starts an epoch
 
-    def on_input() -> float:
-        nonlocal taken
-        batches = pipeline.batches(taken, taken + arguments.steps)
-        taken += arguments.steps
-        return _fit(batches)
+    def steps_on(dataset: tf.data.Dataset) -> Callable[[], float]:
+        iterator = iter(dataset)
 
-    def _fit(batches: tf.data.Dataset) -> float:
-        fit = lambda: learner.fit(batches, verbose=0, shuffle=False)  # noqa: E731
-        return seconds(fit) / arguments.steps
+        def run() -> None:
+            for _ in range(arguments.steps):
+                metrics = train(iterator)
+            float(metrics["loss"])
 
-    variants = {"input": on_input, "resident": lambda: _fit(resident.take(arguments.steps))}
-    for variant in variants.values():  # trace
-        variant()
-    return variants
+        run()  # trace
+        return lambda: seconds(run) / arguments.steps
+
+    return {"input": steps_on(pipeline), "resident": steps_on(resident)}
 
 
 if __name__ == "__main__":
