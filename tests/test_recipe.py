@@ -21,6 +21,7 @@ _NO_IDENTITY = {
     "run_dir",
     "data_dir",
     "steps_per_execution",
+    "data_on",
     "checkpoint_every",
     "keep_checkpoints",
     "export",
@@ -123,6 +124,7 @@ _BAD_VALUES = [
     ("xla", "yes", "one of auto, on, off"),
     ("replicas", 0, "a whole number from 1 to 1024"),
     ("steps_per_execution", 0, "a whole number from 1 to 10000"),
+    ("data_on", "disk", "one of host, prefetch, device"),
     ("checkpoint_every", 0, "a whole number from 1 to 100000"),
     ("keep_checkpoints", 0, "a whole number from 1 to 100000"),
     ("export", "yes", "true or false"),
@@ -205,6 +207,10 @@ def test_false_may_be_written_in_several_ways(argument):
         (
             {"replicas": 2, "precision": "fp16"},
             "--precision=fp16: must be fp32, tf32 or bf16 with --replicas=2",
+        ),
+        (
+            {"replicas": 2, "data_on": "device"},
+            "--data_on=device: must be host with --replicas=2",
         ),
     ],
 )
@@ -309,6 +315,7 @@ _OTHER_VALUES = {
     "xla": "off",
     "replicas": 2,
     "steps_per_execution": 8,
+    "data_on": "device",
     "checkpoint_every": 5,
     "keep_checkpoints": 3,
     "export": False,
@@ -458,6 +465,7 @@ def _recipes(draw):
         values["wd"] = 0.0
     if values.get("replicas", 1) > 1:
         values |= {"batch_size": 64, "xla": "off", "precision": "bf16", "steps_per_execution": 1}
+        values |= {"data_on": "host"}
     return Recipe(**values)
 
 

@@ -188,6 +188,14 @@ class Recipe:
     steps_per_execution: int = _setting(
         1, "Steps in one call of the compiled function.", low=1, high=10_000, identity=False
     )
+    data_on: str = _setting(
+        "host",
+        "Where batches are put together: host; prefetch: there, and copied to the GPU ahead of "
+        "their step; device: on the GPU, which holds the whole training set. Equal to the last "
+        "bit; without a GPU all three are the CPU.",
+        choices=("host", "prefetch", "device"),
+        identity=False,
+    )
 
     # What is kept.
     checkpoint_every: int = _setting(
@@ -267,6 +275,7 @@ class Recipe:
             ("steps_per_execution", self.steps_per_execution > 1, "1"),
             ("xla", self.xla == "on", "auto or off"),
             ("precision", self.precision == "fp16", "fp32, tf32 or bf16"),
+            ("data_on", self.data_on != "host", "host"),
         ):
             if bad:
                 raise RecipeError(

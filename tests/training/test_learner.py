@@ -30,9 +30,9 @@ def _batch(seed=0, n=6):
     }
 
 
-def _learner(network=None, ema=0.0, rate=0.01, optimizer=None, augmentation=None):
+def _learner(network=None, ema=0.0, rate=0.01, optimizer=None, augmentation=None, complete=None):
     keras.utils.set_random_seed(1)
-    learner = Learner(network or _network(), augmentation, ema=ema)
+    learner = Learner(network or _network(), augmentation, ema=ema, complete=complete)
     learner.compile(optimizer=optimizer or keras.optimizers.SGD(rate), jit_compile=False)
     learner.optimizer.build(learner.network.trainable_variables)
     return learner
@@ -175,21 +175,23 @@ def test_ema_out_of_range_is_refused():
         Learner(_network(), ema=1.0)
 
 
-def test_steps_per_execution_and_xla_do_not_change_the_result():
-    def weights(**compile_options):
-        learner = _learner(augmentation=augment.build(0.1, True, 3))
-        learner.compile(optimizer=keras.optimizers.SGD(0.1), **compile_options)
+def test_steps_per_execution_xla_and_where_the_data_lies_do_not_change_the_result():
+    def weights(data_on="host", **compile_options):
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (30, 4, 4, 1)).astype(np.uint8)
         examples = Examples(images, rng.integers(0, 3, 30).astype(np.int32))
-        pipeline = TrainingPipeline(examples, batch_size=6, seed=0)
-        learner.fit(pipeline.batches(0, 5), shuffle=False, verbose=0)
+        pipeline = TrainingPipeline(examples, batch_size=6, seed=0, data_on=data_on)
+        learner = _learner(augmentation=augment.build(0.1, True, 3), complete=pipeline.resident)
+        learner.compile(optimizer=keras.optimizers.SGD(0.1), **compile_options)
+        learner.fit(pipeline.batches(0, 5), steps_per_epoch=5, shuffle=False, verbose=0)
         assert int(learner.optimizer.iterations) == 5
         return [weight.numpy() for weight in learner.network.weights]
 
     plain = weights(jit_compile=False, steps_per_execution=1)
     grouped = weights(jit_compile=False, steps_per_execution=3)  # 5 is no multiple of 3
     compiled = weights(jit_compile=True, steps_per_execution=1)
-    for one, two, three in zip(plain, grouped, compiled, strict=True):
+    resident = weights("device", jit_compile=True, steps_per_execution=3)
+    for one, two, three, four in zip(plain, grouped, compiled, resident, strict=True):
         np.testing.assert_array_equal(one, two)
         np.testing.assert_allclose(one, three, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(three, four)

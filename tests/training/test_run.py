@@ -133,6 +133,23 @@ def test_steps_per_execution_does_not_change_the_run(whole, tmp_path, fault):
     fault("sameness", "steps_per_execution=3 instead of 1", "no bit differs")
 
 
+def test_where_the_data_lies_does_not_change_the_run(whole, tmp_path, monkeypatch, fault):
+    """Begun on the device, stopped inside the second epoch, resumed with prefetching."""
+    recipe = _recipe(tmp_path / "run", data_on="device", steps_per_execution=3)
+    with monkeypatch.context() as patch:
+        _stop_at(patch, "on_train_batch_end", 3)
+        with pytest.raises(Interrupted):
+            run_module.run(recipe)
+    assert (tmp_path / "run/checkpoints/step-00000007.json").exists()
+    run_module.run(recipe.replace(data_on="prefetch"))
+    assert_same_run(whole, tmp_path / "run")
+    fault(
+        "sameness",
+        "data_on=device, stopped, resumed with data_on=prefetch, instead of host",
+        "no bit differs",
+    )
+
+
 def test_images_too_small_for_the_network_are_refused_before_a_run_starts(tmp_path, fault):
     with pytest.raises(DataError, match="7 stacks need images of at least 64×64") as caught:
         run_module.run(_recipe(tmp_path / "run", stack_units=(1,) * 7))

@@ -5,6 +5,9 @@ import tensorflow as tf
 
 from tfsc import random
 from tfsc.data.examples import Examples
+from tfsc.data.resident import ResidentExamples, training_device
+
+_PLACES = ("host", "prefetch", "device")
 
 
 class TrainingPipeline:
@@ -15,29 +18,42 @@ class TrainingPipeline:
 
     Example:
         >>> pipeline = TrainingPipeline(examples, batch_size=64, seed=0)
-        >>> model.fit(pipeline.batches(0, pipeline.steps_per_epoch))
+        >>> steps = pipeline.steps_per_epoch
+        >>> model.fit(pipeline.batches(0, steps), steps_per_epoch=steps)
 
     Args:
         examples: the training set, held in memory once.
         batch_size: at most `len(examples)`; every batch is full.
         seed: of the order.
+        data_on: where the batches are put together, of the same bits: "host"; "prefetch": on the
+            host, and copied to the device ahead of their step; "device": there, by `resident` in
+            the training graph, from the whole set.
+
+    Attributes:
+        resident: None, or with "device" what completes its batches.
 
     Raises:
-        ValueError: if `batch_size` is out of range.
+        ValueError: if `batch_size` is out of range, or `data_on` another word.
+        DataError: if the device's memory does not hold the examples.
     """
 
-    def __init__(self, examples: Examples, batch_size: int, seed: int):
+    def __init__(self, examples: Examples, batch_size: int, seed: int, data_on: str = "host"):
         count = len(examples)
         if not 1 <= batch_size <= count:
             raise ValueError(f"batch_size must be from 1 to {count}. Received: {batch_size}")
+        if data_on not in _PLACES:
+            raise ValueError(f"data_on must be one of {', '.join(_PLACES)}. Received: {data_on}")
         self.batch_size = batch_size
         self.seed = seed
         self.count = count
         # What is left over after the last full batch takes its turn in another epoch's order.
         self.steps_per_epoch = count // batch_size
-        with tf.device("CPU:0"):
-            self._images = tf.constant(examples.images)
-            self._labels = tf.constant(examples.labels)
+        self._prefetch = data_on == "prefetch"
+        self.resident = ResidentExamples(examples) if data_on == "device" else None
+        if self.resident is None:
+            with tf.device("CPU:0"):
+                self._images = tf.constant(examples.images)
+                self._labels = tf.constant(examples.labels)
 
     def batches(self, start: int, stop: int) -> tf.data.Dataset:
         """The batches of the global steps `start` ≤ step < `stop`.
@@ -45,7 +61,7 @@ class TrainingPipeline:
         Returns:
             A dataset of dicts: "image" uint8 [batch, height, width, channels], "label" int32
             [batch], "number" int64 [batch], the global sample number: step·batch_size + position
-            in the batch.
+            in the batch. With `resident`, "index" int32 [batch] in place of the first two.
         """
         per_epoch = self.steps_per_epoch
 
@@ -63,16 +79,24 @@ class TrainingPipeline:
         dataset = epochs.flat_map(epoch_batches)
         # flat_map loses the count, by which Keras knows where an epoch ends.
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(stop - start))
-        return _plain(dataset.prefetch(4))
+        dataset = _plain(dataset.prefetch(4))
+        if self._prefetch:
+            # Nothing may follow, or batches return to the host; so the count is lost once more.
+            to_device = tf.data.experimental.prefetch_to_device(training_device(), 2)
+            dataset = dataset.apply(to_device)
+        return dataset
 
     def _batch(self, step: tf.Tensor, order: tf.Tensor) -> dict[str, tf.Tensor]:
         within = tf.range(self.batch_size, dtype=tf.int64)
         first = (step % self.steps_per_epoch) * self.batch_size
         chosen = tf.ensure_shape(order[first : first + self.batch_size], [self.batch_size])
+        number = step * self.batch_size + within
+        if self.resident is not None:
+            return {"index": chosen, "number": number}
         return {
             "image": tf.gather(self._images, chosen),
             "label": tf.gather(self._labels, chosen),
-            "number": step * self.batch_size + within,
+            "number": number,
         }
 
 

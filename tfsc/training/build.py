@@ -3,6 +3,7 @@
 import keras
 
 from tfsc import augment
+from tfsc.data.resident import ResidentExamples
 from tfsc.data.split import Split
 from tfsc.models import registry as models
 from tfsc.optimizers import registry as optimizers
@@ -12,14 +13,24 @@ from tfsc.training.learner import Learner
 from tfsc.training.precision import use_xla
 
 
-def build_learner(recipe: Recipe, data: Split, classes: int) -> Learner:
-    """The recipe's network, optimizer and augmentation, compiled, with initial weights."""
+def build_learner(
+    recipe: Recipe, data: Split, classes: int, resident: ResidentExamples | None = None
+) -> Learner:
+    """The recipe's network, optimizer and augmentation, compiled, with initial weights.
+
+    Args:
+        recipe: what to train.
+        data: the training set, from which the network takes its means.
+        classes: number of labels.
+        resident: the pipeline's, if it has one.
+    """
     keras.utils.set_random_seed(recipe.seed)
     schedule = build_schedule(recipe, len(data.train) // recipe.batch_size)
     learner = Learner(
         models.build(recipe, data.train, classes),
         augment.build(recipe.shift, recipe.flip, recipe.seed),
         ema=recipe.ema,
+        complete=resident,
     )
     learner.compile(
         optimizer=optimizers.build(recipe, schedule),

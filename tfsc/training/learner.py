@@ -1,5 +1,7 @@
 """`Learner`: a network in training, with its augmentation, loss, metrics and moving average."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -18,6 +20,7 @@ class Learner(keras.Model):
         augmentation: layer called with (images, sample numbers); None: a cast to float32.
         ema: decay d of the average over all float weights, ema ← d·ema + (1 − d)·w after each
             step, BatchNorm statistics included; 0: none.
+        complete: applied to each training batch first, in the graph; None: batches are whole.
 
     Batches are dicts. Training: "image", "label" (int), "number" (int64, global sample number).
     Evaluation: "image", "label", "weight" (0 for padding).
@@ -28,6 +31,7 @@ class Learner(keras.Model):
         network: keras.Model,
         augmentation: keras.layers.Layer | None = None,
         ema: float = 0.0,
+        complete: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]] | None = None,
         name: str = "learner",
     ):
         super().__init__(name=name)
@@ -36,6 +40,7 @@ class Learner(keras.Model):
         self.network = network
         self.augmentation = augmentation
         self.ema = ema
+        self.complete = complete
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.accuracy_metric = keras.metrics.Mean(name="accuracy")
         self.averaged_weights = (
@@ -66,6 +71,8 @@ class Learner(keras.Model):
         return self.network(images, training=training)
 
     def train_step(self, batch):
+        if self.complete is not None:
+            batch = self.complete(batch)
         images = tf.cast(batch["image"], tf.float32)
         if self.augmentation is not None:
             images = self.augmentation(images, batch["number"])

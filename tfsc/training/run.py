@@ -15,7 +15,7 @@ from absl import logging
 from tfsc.data.examples import Source
 from tfsc.data.pipeline import TrainingPipeline, evaluation_batches
 from tfsc.data.source import load
-from tfsc.data.split import Split, split
+from tfsc.data.split import split
 from tfsc.errors import (
     DataError,
     Diverged,
@@ -60,6 +60,7 @@ def run(recipe: Recipe) -> dict[str, Any]:
             f"--batch_size={recipe.batch_size}: must be at most the {len(data.train)} "
             "training examples"
         )
+    pipeline = TrainingPipeline(data.train, recipe.batch_size, recipe.seed, recipe.data_on)
     with RunDirectory(recipe) as directory, StopOnSignal() as signals:
         summary = directory.summary()
         if summary.get("status") == "done" and {"final", "best"} <= summary.keys():
@@ -71,8 +72,9 @@ def run(recipe: Recipe) -> dict[str, Any]:
         directory.write_split(data, source.digest)
         directory.add_provenance(provenance(source, recipe.digest))
         with strategy.scope():
-            learner = build_learner(recipe, data, len(source.class_names))
-        return _Run(recipe, directory, source, data, learner, signals).train()
+            learner = build_learner(recipe, data, len(source.class_names), pipeline.resident)
+        evaluation = evaluation_batches(data.val)
+        return _Run(recipe, directory, source, pipeline, evaluation, learner, signals).train()
 
 
 class _Run:
@@ -83,15 +85,15 @@ class _Run:
         recipe: Recipe,
         directory: RunDirectory,
         source: Source,
-        data: Split,
+        pipeline: TrainingPipeline,
+        evaluation: tf.data.Dataset,
         learner: Learner,
         signals: StopOnSignal,
     ):
         self.recipe, self.directory = recipe, directory
         self.learner, self.signals = learner, signals
         self.class_names = source.class_names
-        self.pipeline = TrainingPipeline(data.train, recipe.batch_size, recipe.seed)
-        self.evaluation = evaluation_batches(data.val)
+        self.pipeline, self.evaluation = pipeline, evaluation
         self.steps_per_epoch = self.pipeline.steps_per_epoch
         self.total_steps = recipe.steps or recipe.epochs * self.steps_per_epoch
         self.total_epochs = math.ceil(self.total_steps / self.steps_per_epoch)
@@ -175,6 +177,7 @@ class _Run:
         try:
             self.learner.fit(
                 self.pipeline.batches(self.step, end),
+                steps_per_epoch=end - self.step,
                 initial_epoch=epoch,
                 epochs=epoch + 1,
                 callbacks=callbacks,
