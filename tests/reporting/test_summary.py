@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tfsc.reporting.energy import Usage
 from tfsc.reporting.summary import summarize, transition_epochs
 
 _NO_TIME = {
@@ -33,8 +34,8 @@ def _history(*accuracies):
     return [_row(number, accuracy) for number, accuracy in enumerate(accuracies, 1)]
 
 
-def _summary(history, threshold=0.92, clock=_NO_TIME):
-    return summarize(history, "done", threshold, clock)
+def _summary(history, threshold=0.92, clock=_NO_TIME, gpus=None):
+    return summarize(history, "done", threshold, clock, gpus or Usage())
 
 
 # --- transition epochs --------------------------------------------------------------------------
@@ -134,8 +135,19 @@ def test_speed_is_null_without_timing():
     assert '"images_per_second": null' in json.dumps(summary)
 
 
+def test_joules_and_utilisation_are_those_of_the_gpus():
+    summary = _summary(_history(0.5), gpus=Usage(joules=12345.67, busy_seconds=45.0, seconds=60.0))
+    assert (summary["joules"], summary["gpu_utilization"]) == (12345.7, 0.75)
+
+
+def test_what_was_not_measured_is_null_and_not_zero():
+    summary = json.loads(json.dumps(_summary(_history(0.5))))
+    assert summary["joules"] is None
+    assert summary["gpu_utilization"] is None
+
+
 def test_a_run_without_a_finished_epoch_has_a_status_and_no_results():
-    summary = summarize([], "diverged", 0.92, _NO_TIME)
+    summary = summarize([], "diverged", 0.92, _NO_TIME, Usage())
     assert summary["status"] == "diverged"
     assert summary["epochs"] == 0
     assert not {"first", "final", "best", "transition_epochs", "reached_threshold"} & set(summary)

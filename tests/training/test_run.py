@@ -2,8 +2,11 @@
 
 import dataclasses
 import io
+import itertools
 import json
 import shutil
+import sys
+import types
 
 import pytest
 import tensorflow as tf
@@ -68,7 +71,9 @@ def test_stopped_anywhere_it_resumes_to_the_same_bits(
             run_module.run(recipe)
     assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "interrupted"
     assert (tmp_path / f"run/checkpoints/step-{step:08d}.json").exists()
-    assert run_module.run(recipe)["status"] == "done"
+    summary = run_module.run(recipe)
+    assert summary["status"] == "done"
+    assert summary["joules"] is summary["gpu_utilization"] is None  # there is no GPU
     assert_same_run(whole, tmp_path / "run")
 
 
@@ -82,20 +87,45 @@ def test_the_record_is_complete_after_a_kill_between_checkpoint_and_tables(whole
     assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "done"
 
 
-def test_the_status_is_running_from_the_start_of_a_resumed_run(tmp_path, monkeypatch):
+def _joules_from_nvml(monkeypatch):
+    """Let a run believe in a GPU whose counter moves on by 1 J whenever it is read."""
+    counter = itertools.count(0, 1000)
+    nvml = types.SimpleNamespace(
+        NVMLError=OSError,
+        nvmlInit=lambda: None,
+        nvmlShutdown=lambda: None,
+        nvmlDeviceGetCount=lambda: 1,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetName=lambda handle: "H100",
+        nvmlDeviceGetTotalEnergyConsumption=lambda handle: next(counter),
+        nvmlDeviceGetUtilizationRates=lambda handle: types.SimpleNamespace(gpu=50),
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(run_module, "has_gpu", lambda: True)
+    return counter
+
+
+def test_a_resumed_run_is_running_from_its_start_and_adds_its_joules(tmp_path, monkeypatch):
     recipe = _recipe(tmp_path / "run", epochs=1)
+    counter = _joules_from_nvml(monkeypatch)
     with monkeypatch.context() as patch:
         _stop_at(patch, "on_train_batch_end", 1)
         with pytest.raises(Interrupted):
             run_module.run(recipe)
+    (record,) = (tmp_path / "run/checkpoints").glob("*.json")
+    before = json.loads(record.read_text())["progress"]["gpus"]["joules"]
+    start = next(counter) / 1000
     seen = []
 
     def look(self, batch, logs=None):
         seen.append(json.loads((tmp_path / "run/summary.json").read_text())["status"])
 
     monkeypatch.setattr(StopOnSignal, "on_train_batch_end", look)
-    run_module.run(recipe)
+    summary = run_module.run(recipe)
     assert seen[0] == "running"
+    assert summary["gpu_utilization"] == 0.5
+    # The second process's first reading is its zero; its last one is that of the exit.
+    assert 0 < before < summary["joules"] <= before + next(counter) / 1000 - start - 2
 
 
 def test_a_run_does_not_go_on_with_other_data(whole, tmp_path, monkeypatch):

@@ -33,10 +33,10 @@ class ResidentExamples:
     def __init__(self, examples: Examples, device: str = ""):
         count, *self._shape = examples.images.shape
         size = examples.images[0].size
-        padding = -size % _WORD.itemsize
+        padding = -size % _WORD.itemsize  # none for most image sizes
         rows = examples.images.reshape(count, size)
         words = np.pad(rows, ((0, 0), (0, padding))).view(_WORD)
-        self._size = size
+        self._size, self._padding = size, padding
         try:
             with tf.device(device or training_device()):
                 self._words = tf.constant(words)
@@ -51,9 +51,10 @@ class ResidentExamples:
         """{"index", "number"} → {"image" uint8, "label" int32, "number"}, by `index` int32 [n]."""
         chosen = batch["index"]
         octets = tf.bitcast(tf.gather(self._words, chosen), tf.uint8)
-        rows = tf.reshape(octets, [-1, octets.shape[1] * _WORD.itemsize])[:, : self._size]
+        if self._padding:
+            octets = tf.reshape(octets, [-1, self._size + self._padding])[:, : self._size]
         return {
-            "image": tf.reshape(rows, [-1, *self._shape]),
+            "image": tf.reshape(octets, [-1, *self._shape]),
             "label": tf.cast(tf.gather(self._labels, chosen), tf.int32),
             "number": batch["number"],
         }

@@ -15,7 +15,7 @@ from tfsc import files
 from tfsc.errors import RunDirectoryError
 
 # What a summary says of the machine and not of the run.
-_TIMINGS = ("seconds", "images_per_second", "peak_memory_mib")
+_TIMINGS = ("seconds", "images_per_second", "joules", "gpu_utilization", "peak_memory_mib")
 
 
 def differences(one: Path, two: Path) -> list[str]:

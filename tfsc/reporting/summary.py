@@ -3,6 +3,8 @@
 import resource
 from typing import Any
 
+from tfsc.reporting.energy import Usage
+
 # Seed 001's "transition epochs".
 TRANSITIONS = (0.91, 0.92, 0.925, 0.927, 0.928, 0.93)
 
@@ -16,7 +18,11 @@ def transition_epochs(history: list[dict[str, Any]], threshold: float) -> dict[s
 
 
 def summarize(
-    history: list[dict[str, Any]], status: str, threshold: float, clock: dict[str, float]
+    history: list[dict[str, Any]],
+    status: str,
+    threshold: float,
+    clock: dict[str, float],
+    gpus: Usage,
 ) -> dict[str, Any]:
     """The content of summary.json.
 
@@ -25,11 +31,13 @@ def summarize(
         status: running, done, diverged or interrupted.
         threshold: the recipe's target accuracy.
         clock: totals of `tfsc.training.clock.Clock`, in seconds and images.
+        gpus: what they used in all processes of the run.
 
     Returns:
         A dict: status; epochs; first, final and best (by validation accuracy, the first of equals)
         rows' numbers; val_loss_max with its epoch (the seeds' "fluctuation"); transition epochs;
-        images_per_second without compilation and evaluation; seconds; peak memory in MiB.
+        images_per_second without compilation and evaluation; seconds; joules and utilisation of
+        the GPUs, None where they were not measured throughout; peak memory of the host in MiB.
     """
     summary = {"status": status, "epochs": len(history), "threshold": threshold}
     if history:
@@ -49,6 +57,8 @@ def summarize(
         "seconds": {
             name: round(clock[f"{name}_seconds"], 1) for name in ("train", "evaluation", "total")
         },
+        "joules": gpus.joules and round(gpus.joules, 1),
+        "gpu_utilization": gpus.utilization and round(gpus.utilization, 3),
         "peak_memory_mib": round(peak_memory_mib(), 1),
     }
     return summary

@@ -1,6 +1,7 @@
 """`run`: from a recipe to a run directory."""
 
 import contextlib
+import dataclasses
 import math
 import os
 import sys
@@ -28,6 +29,7 @@ from tfsc.errors import (
 from tfsc.evaluation.exported import write_export
 from tfsc.models import registry as models
 from tfsc.recipe import Recipe
+from tfsc.reporting.energy import NOTHING_YET, GpuMeter, Usage
 from tfsc.reporting.events import EventWriter
 from tfsc.reporting.plots import plot_curves
 from tfsc.reporting.provenance import provenance
@@ -38,7 +40,7 @@ from tfsc.training.callbacks import ProgressLine, RestoreMetrics, StepLog, StopO
 from tfsc.training.checkpoint import CheckpointStore
 from tfsc.training.clock import Clock
 from tfsc.training.learner import Learner
-from tfsc.training.precision import set_precision
+from tfsc.training.precision import has_gpu, set_precision
 from tfsc.training.replicas import replica_strategy
 
 
@@ -103,18 +105,25 @@ class _Run:
         )
         self.state = self.learner.state()
         self.step, self.history, self.epoch_training = 0, [], None
-        clock = None
+        clock, used_before = None, NOTHING_YET
         if checkpoint := self.store.restore_newest(self.state):
             self.step = checkpoint.step
             self.history = checkpoint.progress["history"]
             self.epoch_training = checkpoint.progress["epoch_training"]
             clock = checkpoint.progress["clock"]
+            # Runs of earlier versions did not measure it: then their total is unknown.
+            used_before = Usage(**checkpoint.progress.get("gpus", {}))
             self.say(f"resuming after step {self.step} of {self.total_steps}")
         self.clock = Clock(recipe.batch_size, clock)
+        self.meter = GpuMeter(recipe.replicas if has_gpu() else 0, used_before)
         self.progress = ProgressLine(self.total_steps, recipe.batch_size, self.total_epochs)
 
     def train(self) -> dict[str, Any]:
         """Train the epochs that are missing, then export; leave a record of what stopped it."""
+        with self.meter:
+            return self.train_on_record()
+
+    def train_on_record(self) -> dict[str, Any]:
         self.say(
             f"{self.directory.path}: {self.recipe.dataset}, {self.pipeline.count} training "
             f"examples, {self.learner.network.count_params():,} parameters, {self.total_steps} "
@@ -279,6 +288,7 @@ class _Run:
                 "history": self.history,
                 "epoch_training": self.epoch_training,
                 "clock": self.clock.state(),
+                "gpus": dataclasses.asdict(self.meter.usage()),
             },
             best_step=best and best["step"],
         )
@@ -289,7 +299,9 @@ class _Run:
         )
 
     def write_summary(self, status: str, divergence: Diverged | None = None) -> dict[str, Any]:
-        summary = summarize(self.history, status, self.recipe.threshold, self.clock.now())
+        summary = summarize(
+            self.history, status, self.recipe.threshold, self.clock.now(), self.meter.usage()
+        )
         if divergence:
             checkpoint = self.store.newest_sound()
             summary["diverged"] = {
