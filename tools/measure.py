@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from tfsc import files
-from tfsc.reporting.provenance import environment
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -53,6 +52,9 @@ def summary(figures: list[float]) -> dict[str, float]:
 
 def record(**results: Any) -> dict[str, Any]:
     """A result as it goes to disk, with the command and what it depends on."""
+    # It imports TensorFlow, which tools that only start other processes do without.
+    from tfsc.reporting.provenance import environment
+
     return {
         "command": ["python", *sys.argv],
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
