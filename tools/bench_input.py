@@ -221,14 +221,14 @@ def _steps(arguments: argparse.Namespace, examples) -> dict[str, Callable[[], fl
     pipeline = TrainingPipeline(examples, BATCH, seed=0)
     pipeline = pipeline.batches(0, 1000 * pipeline.steps_per_epoch)
     resident = tf.data.Dataset.from_tensors(next(iter(pipeline))).cache().repeat()
-    train = learner.make_train_function()  # what `fit` calls; `fit` itself also starts an epoch
+    learner.make_train_function()  # what `fit` calls; `fit` itself also starts an epoch
 
     def steps_on(dataset: tf.data.Dataset) -> Callable[[], float]:
         iterator = iter(dataset)
 
         def run() -> None:
             for _ in range(arguments.steps):
-                metrics = train(iterator)
+                metrics = learner.train_function(iterator)
             float(metrics["loss"])
 
         run()  # trace

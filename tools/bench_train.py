@@ -50,6 +50,7 @@ def main() -> int:
     parser.add_argument("--vs", choices=tuple(TARGETS), default="keras")
     parser.add_argument("--rounds", type=_positive, default=9, help="(default 9)")
     parser.add_argument("--steps", type=_positive, default=5, help="steps a round (default 5)")
+    parser.add_argument("--precisions", default="fp32,bf16", help="(default fp32,bf16)")
     parser.add_argument("--batch_size", type=_positive, default=64)
     parser.add_argument("--stack_units", default="6,6,6")
     parser.add_argument("--torch_python", default=sys.executable, help="Python that has torch")
@@ -61,6 +62,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if not all(units.isdigit() and int(units) for units in arguments.stack_units.split(",")):
         parser.error(f"--stack_units={arguments.stack_units}: must be positive integers, as 6,6,6")
+    if not set(arguments.precisions.split(",")) <= {"fp32", "bf16"}:
+        parser.error(f"--precisions={arguments.precisions}: must be of fp32 and bf16")
     if arguments.worker:
         _WORKERS[arguments.worker.split()[0]](arguments, arguments.worker.split()[1])
         return 0
@@ -73,7 +76,7 @@ def main() -> int:
             parser.error(f"--committed={path}: must be a file that --out wrote: {error}")
     try:
         figures, facts = _measure(arguments)
-    except RuntimeError as error:
+    except (OSError, RuntimeError) as error:
         print(f"bench_train: {error}", file=sys.stderr)
         return 1
     return _report(arguments, figures, facts, committed)
@@ -90,7 +93,8 @@ def _measure(arguments: argparse.Namespace) -> tuple[dict[str, list[float]], dic
     from measure import interleaved
 
     size = [f"--batch_size={arguments.batch_size}", f"--stack_units={arguments.stack_units}"]
-    names = sorted({name for pair in TARGETS[arguments.vs] for name in pair[:2]}, reverse=True)
+    pairs = _pairs(arguments)
+    names = sorted({name for pair in pairs for name in pair[:2]}, reverse=True)
     with contextlib.ExitStack() as stack:
         workers = {}
         for name in names:
@@ -114,6 +118,12 @@ def _measure(arguments: argparse.Namespace) -> tuple[dict[str, list[float]], dic
         return figures, {name: worker.facts for name, worker in workers.items()}
 
 
+def _pairs(arguments: argparse.Namespace) -> list[tuple[str, str, float]]:
+    """The targets among the chosen precisions."""
+    chosen = set(arguments.precisions.split(","))
+    return [p for p in TARGETS[arguments.vs] if {name.split()[-1] for name in p[:2]} <= chosen]
+
+
 def _report(arguments, figures, facts, committed) -> int:
     from measure import markdown, ratios, record, summary, write_json
 
@@ -124,7 +134,7 @@ def _report(arguments, figures, facts, committed) -> int:
     ]
     print(markdown(["variant", "ms a step (median)", "least", "images/s"], rows), end="\n\n")
     found, rows = {}, []
-    for ours, theirs, target in TARGETS[arguments.vs]:
+    for ours, theirs, target in _pairs(arguments):
         ratio = summary(ratios(figures[theirs], figures[ours]))
         found[f"{theirs} / {ours}"] = ratio
         spread = f"{ratio['min']:.2f}–{ratio['max']:.2f}"
@@ -135,11 +145,15 @@ def _report(arguments, figures, facts, committed) -> int:
         result = record(ratios=found, seconds=figures, workers=facts)
         write_json(arguments.out, result)
         print(f"\nwritten to {arguments.out}")
-    return 0 if committed is None else _check(found, committed, arguments.tolerance)
+    return 0 if committed is None else check(found, committed, arguments.tolerance)
 
 
-def _check(found, committed, tolerance: float) -> int:
-    """Name each ratio that is worse than the committed one by more than the tolerance."""
+def check(found, committed, tolerance: float) -> int:
+    """Name each ratio that is worse than the committed one by more than the tolerance.
+
+    Returns:
+        1 if there is one, else 0.
+    """
     slower = 0
     for name, ratio in found.items():
         if name not in committed:
@@ -156,81 +170,39 @@ def _check(found, committed, tolerance: float) -> int:
     return 1 if slower else 0
 
 
-def _batches(arguments):
-    """640 random images and labels, as uint8 and int32."""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    count = max(640, arguments.batch_size)
-    images = rng.integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
-    return images, rng.integers(0, 10, count).astype(np.int32)
-
-
-def _learner(arguments, precision: str, **changes):
-    """The Learner of the default recipe on random images, and these as examples."""
-    from tfsc.data.examples import Examples
-    from tfsc.data.split import Split
-    from tfsc.recipe import Recipe
-    from tfsc.training.build import build_learner
-    from tfsc.training.precision import set_precision
-
-    set_precision(precision)
-    examples = Examples(*_batches(arguments))
-    units = tuple(int(count) for count in arguments.stack_units.split(","))
-    recipe = Recipe(
-        batch_size=arguments.batch_size, precision=precision, stack_units=units, **changes
-    )
-    learner = build_learner(recipe, Split(examples, examples, None, None), classes=10)
-    return learner, examples
-
-
 def _serve_fit(model, dataset: Callable[[int], Any]) -> None:
     """Serve steps of `fit` on `dataset(steps)`."""
-
-    def run(steps: int) -> None:
-        model.fit(dataset(steps), verbose=0, shuffle=False)
-
-    run(3)
-    network = getattr(model, "network", model)
-    trainable = sum(weight.shape.num_elements() for weight in network.trainable_weights)
-    bench_worker.serve(run, parameters=trainable, version=_versions())
+    _serve(lambda steps: model.fit(dataset(steps), verbose=0, shuffle=False), model)
 
 
-def _versions() -> str:
+def _serve(run: Callable[[int], object], model) -> None:
     import keras
     import tensorflow as tf
 
-    return f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
+    run(3)
+    trainable = sum(weight.shape.num_elements() for weight in model.trainable_weights)
+    versions = f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
+    bench_worker.serve(run, parameters=trainable, version=versions)
 
 
 def _tfsc(arguments, precision: str) -> None:
     """`fit` of the Learner on tfsc's own pipeline."""
+    from variants import default_learner
+
     from tfsc.data.pipeline import TrainingPipeline
 
-    learner, examples = _learner(arguments, precision)
+    learner, examples = default_learner(precision, arguments.batch_size, arguments.stack_units)
     pipeline = TrainingPipeline(examples, arguments.batch_size, seed=0)
     _serve_fit(learner, lambda steps: pipeline.batches(0, steps))
 
 
 def _keras(arguments, precision: str) -> None:
     """`fit` of the same network of Keras' own layers, augmentation in the dataset."""
-    import keras
     import tensorflow as tf
+    from variants import default_learner, stock_augmentation, stock_model
 
-    learner, examples = _learner(arguments, precision)
-    model = _stock(learner.network)
-    schedule = learner.optimizer.get_config()["learning_rate"]
-    model.compile(
-        keras.optimizers.AdamW(keras.saving.deserialize_keras_object(schedule), weight_decay=0.19),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        ["accuracy"],
-    )
-    augmentation = keras.Sequential(
-        [
-            keras.layers.RandomTranslation(0.07, 0.07, fill_mode="nearest", dtype="float32"),
-            keras.layers.RandomFlip("horizontal", dtype="float32"),
-        ]
-    )
+    learner, examples = default_learner(precision, arguments.batch_size, arguments.stack_units)
+    augmentation = stock_augmentation()
     data = tf.data.Dataset.from_tensor_slices((examples.images, examples.labels)).cache()
     data = data.repeat().shuffle(len(examples)).batch(arguments.batch_size, drop_remainder=True)
     data = data.map(
@@ -238,42 +210,17 @@ def _keras(arguments, precision: str) -> None:
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     data = data.prefetch(tf.data.AUTOTUNE)
-    _serve_fit(model, data.take)
-
-
-def _stock(network):
-    """The network with Keras' own layer in the place of each of tfsc's."""
-    import keras
-
-    from tfsc.models.norm import FusedBatchNormalization
-    from tfsc.models.own_gradient import OwnGradient
-    from tfsc.models.pointwise import PointwiseConv2D
-
-    def stock(layer):
-        if isinstance(layer, OwnGradient):
-            return keras.layers.Identity(name=layer.name)
-        for ours, theirs in (
-            (FusedBatchNormalization, keras.layers.BatchNormalization),
-            (PointwiseConv2D, keras.layers.Conv2D),
-        ):
-            if isinstance(layer, ours):
-                return theirs.from_config(layer.get_config())
-        return layer.__class__.from_config(layer.get_config())
-
-    return keras.models.clone_model(network, clone_function=stock)
+    _serve_fit(stock_model(learner), data.take)
 
 
 def _bare_tfsc(arguments, precision: str) -> None:
     """Training steps of the Learner on one resident batch, without augmentation."""
     import tensorflow as tf
+    from variants import default_learner, resident_batch
 
-    learner, examples = _learner(arguments, precision, shift=0.0, flip=False)
-    count = arguments.batch_size
-    batch = {
-        "image": tf.constant(examples.images[:count]),
-        "label": tf.constant(examples.labels[:count]),
-        "number": tf.range(count, dtype=tf.int64),
-    }
+    size = arguments.batch_size, arguments.stack_units
+    learner, examples = default_learner(precision, *size, shift=0.0, flip=False)
+    batch = resident_batch(examples, arguments.batch_size)
     step = tf.function(learner.train_step)
 
     def run(steps: int) -> None:
@@ -281,9 +228,7 @@ def _bare_tfsc(arguments, precision: str) -> None:
             metrics = step(batch)
         float(metrics["loss"])
 
-    run(3)
-    trainable = sum(weight.shape.num_elements() for weight in learner.network.trainable_weights)
-    bench_worker.serve(run, parameters=trainable, version=_versions())
+    _serve(run, learner)
 
 
 _WORKERS = {"tfsc": _tfsc, "keras": _keras, "bare-tfsc": _bare_tfsc}

@@ -22,6 +22,9 @@ class SeparableAugmentation(keras.layers.Layer):
         if not 0 <= seed < 2**32:
             raise ValueError(f"seed must be from 0 to 2**32 - 1. Received: {seed}")
         self.seed = seed
+        # Hundreds of small operations a batch, on whatever device: compiled, they are one. The bits
+        # are the same.
+        self._compiled_matrices = tf.function(self.matrices, jit_compile=True, autograph=False)
         self.built = True  # no weights; under a tf.distribute strategy `fit` asks before any call
 
     def matrices(
@@ -39,7 +42,7 @@ class SeparableAugmentation(keras.layers.Layer):
         """
         images = tf.cast(images, tf.float32)
         height, width, channels = images.shape[1:]
-        a_y, a_x = self.matrices(sample_numbers, height, width)
+        a_y, a_x = self._compiled_matrices(sample_numbers, height, width)
         if a_x is None:
             return images if a_y is None else _rows(a_y, images)
         # Matrices of an image are [height, width·channels] in memory. The first product leaves

@@ -1,0 +1,227 @@
+"""The benchmarks of tools/: each runs on a tiny network; what is judged is their arithmetic."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import bench_input
+import bench_memory
+import bench_start
+import bench_train
+import bench_wide
+import bench_worker
+import cost_growth
+import measure
+import profile_step
+import pytest
+
+TOOLS = Path(bench_train.__file__).parent
+
+
+def _run(monkeypatch, tool, *flags):
+    """The tool's exit code, in this process: imports take seconds."""
+    monkeypatch.setattr(sys, "argv", [tool.__name__, *map(str, flags)])
+    return tool.main()
+
+
+def _refused(monkeypatch, capsys, tool, *flags):
+    with pytest.raises(SystemExit) as end:
+        _run(monkeypatch, tool, *flags)
+    assert end.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+class TestMeasure:
+    def test_rounds_alternate_their_order(self):
+        calls = []
+
+        def variant(name):
+            return lambda: calls.append(name) or len(calls)
+
+        figures = measure.interleaved({"a": variant("a"), "b": variant("b")}, rounds=3)
+        assert calls == ["a", "b", "b", "a", "a", "b"]
+        assert figures == {"a": [1, 4, 5], "b": [2, 3, 6]}
+
+    def test_ratios_are_formed_round_by_round(self):
+        assert measure.ratios([2.0, 9.0], [1.0, 3.0]) == [2.0, 3.0]
+        assert measure.summary([3.0, 1.0, 2.0]) == {"n": 3, "median": 2.0, "min": 1.0, "max": 3.0}
+
+    def test_a_table_is_markdown(self):
+        table = measure.markdown(["name", "value"], [["x", 1.23456]])
+        assert table.splitlines() == ["| name | value |", "| --- | --- |", "| x | 1.23 |"]
+
+
+class TestWorker:
+    def test_it_tells_its_facts_and_the_seconds_of_one_step(self):
+        code = (
+            f"import sys, time; sys.path.insert(0, {str(TOOLS)!r}); import bench_worker\n"
+            "def run(steps): print('noise'); time.sleep(0.02 * steps)\n"
+            "bench_worker.serve(run, parameters=7)"
+        )
+        with bench_worker.Worker([sys.executable, "-c", code]) as worker:
+            assert worker.facts == {"parameters": 7}
+            assert 0.02 <= worker.seconds(3) < 0.2
+
+    def test_a_process_that_ends_too_early_is_an_error(self):
+        with pytest.raises(RuntimeError, match="ended early with exit code 3"):
+            bench_worker.Worker([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+class TestTrain:
+    def test_it_times_both_sides_in_turn_and_checks_the_ratio(self, monkeypatch, tmp_path, capsys):
+        out = tmp_path / "train.json"
+        small = ("--stack_units=1", "--batch_size=4", "--rounds=2", "--steps=1")
+        flags = ("--precisions=fp32", *small, f"--out={out}")
+        committed = tmp_path / "committed.json"
+        impossible = {"ratios": {"keras fp32 / tfsc fp32": {"median": 1e6}}}
+        committed.write_text(json.dumps(impossible))
+        code = _run(monkeypatch, bench_train, *flags, "--check", f"--committed={committed}")
+        assert code == 1
+        assert "slower: keras fp32 / tfsc fp32 is" in capsys.readouterr().out
+        result = json.loads(out.read_text())
+        assert set(result["seconds"]) == {"tfsc fp32", "keras fp32"}
+        assert all(len(figures) == 2 for figures in result["seconds"].values())
+        # Both sides train the same network.
+        assert len({worker["parameters"] for worker in result["workers"].values()}) == 1
+
+    def test_check_allows_the_tolerance_and_names_what_is_missing(self, capsys):
+        found = {"a": {"median": 0.91}, "b": {"median": 0.89}, "c": {"median": 2.0}}
+        before = {"a": {"median": 1.0}, "b": {"median": 1.0}}
+        assert bench_train.check(found, before, 0.1) == 1
+        assert capsys.readouterr().out.splitlines() == [
+            "slower: b is 0.890, was 1.000 (allowed: 0.900)",
+            "not in the committed file: c",
+            "check: 1 of 3 ratios got worse by more than 10%",
+        ]
+        assert bench_train.check({"a": {"median": 0.91}}, before, 0.1) == 0
+
+    def test_the_committed_ratios_are_those_of_the_targets(self):
+        for versus, targets in bench_train.TARGETS.items():
+            path = bench_train.COMMITTED / f"train-{versus}.json"
+            ratios = json.loads(path.read_text())["ratios"]
+            assert set(ratios) == {f"{theirs} / {ours}" for ours, theirs, _ in targets}
+
+    @pytest.mark.parametrize(
+        ("flag", "said"),
+        [
+            ("--rounds=0", "must be a positive integer, is '0'"),
+            ("--stack_units=6,x", "--stack_units=6,x: must be positive integers"),
+            ("--precisions=fp8", "--precisions=fp8: must be of fp32 and bf16"),
+            ("--check", "--committed=nowhere.json: must be a file that --out wrote"),
+        ],
+    )
+    def test_bad_flags_are_one_line(self, monkeypatch, capsys, flag, said):
+        assert said in _refused(monkeypatch, capsys, bench_train, flag, "--committed=nowhere.json")
+
+    def test_a_rival_that_cannot_run_is_an_error(self, monkeypatch, capsys, tmp_path):
+        flags = ("--vs=torch", f"--torch_python={tmp_path / 'python'}", "--precisions=fp32")
+        assert _run(monkeypatch, bench_train, *flags) == 1
+        assert str(tmp_path / "python") in capsys.readouterr().err
+
+
+def test_input_is_timed_four_ways_and_in_a_step(monkeypatch, tmp_path, capsys):
+    out = tmp_path / "input.json"
+    flags = ("--dataset=digits", "--rounds=1", "--seconds=0.02", "--steps=1", "--stack_units=1")
+    assert _run(monkeypatch, bench_input, *flags, f"--out={out}") == 0
+    result = json.loads(out.read_text())
+    speeds = result["images_per_second"]
+    assert set(speeds) == {"tfsc", "pipeline", "keras", "generator"}
+    ratio = result["ratios"]["tfsc / generator"]["median"]
+    assert ratio == speeds["tfsc"][0] / speeds["generator"][0]
+    assert f"| tfsc / generator | {ratio:.1f} | ≥ 20 |" in capsys.readouterr().out
+    assert set(result["seconds"]) == {"input", "resident"}
+
+
+def test_memory_is_watched_epoch_by_epoch(monkeypatch, tmp_path, capsys):
+    out = tmp_path / "memory.csv"
+    flags = ("--dataset=digits", "--stack_units=1", "--train_examples=50", "--batch_size=25")
+    code = _run(monkeypatch, bench_memory, f"--out={out}", "--", *flags, "--epochs=6")
+    said = capsys.readouterr().out
+    assert code == 0
+    rows = list(csv.DictReader(out.open()))
+    assert [int(row["epoch"]) for row in rows][-1] >= 6
+    assert all(100 < float(row["highest_resident_mib"]) < 10_000 for row in rows)
+    assert "peak resident memory:" in said
+    assert "growth after epoch 2" in said
+
+
+def test_memory_that_grows_is_named(capsys):
+    samples = [(epoch, 1024.0 + 50 * epoch) for epoch in range(8)]
+    bench_memory.report(samples, None)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "peak resident memory: 1.34 GiB (target: ≤ 2.5) met"
+    # From the third epoch's 1,124 MiB to 1,324 before the last.
+    assert said[1] == "growth after epoch 2, over 5 epochs: 17.79% (target: ≤ 2%) NOT met"
+
+
+def test_the_start_is_timed_from_the_command(monkeypatch, tmp_path, capsys):
+    out = tmp_path / "start.json"
+    flags = ("--dataset=digits", "--stack_units=1", "--train_examples=50", "--batch_size=25")
+    assert _run(monkeypatch, bench_start, "--rounds=1", f"--out={out}", "--", *flags) == 0
+    seconds = json.loads(out.read_text())["seconds"]
+    assert 0 < seconds["--help"]["median"] < seconds["first step"]["median"] < 120
+
+
+def test_a_start_that_fails_is_an_error(monkeypatch, capsys):
+    assert _run(monkeypatch, bench_start, "--rounds=1", "--", "--wd=-1") == 1
+    assert "ended with exit code 2" in capsys.readouterr().err
+
+
+def test_a_wide_network_is_timed_beside_a_matrix_product(monkeypatch, tmp_path):
+    monkeypatch.setattr(bench_wide, "SIDE", 64)
+    out = tmp_path / "wide.json"
+    assert _run(monkeypatch, bench_wide, "--batch_size=4", "--rounds=1", f"--out={out}") == 0
+    result = json.loads(out.read_text())
+    # 118 million multiply-adds, each two operations, three times.
+    operations = result["gflops"] * 1e9 / result["images_per_second"]
+    assert operations == pytest.approx(6 * 118e6, rel=0.01)
+
+
+def test_growth_is_a_table_and_a_plot(monkeypatch, tmp_path, capsys):
+    tiny = ("--sizes=128", "--batches=8,16", "--depths=1", "--units=1", "--images=32")
+    assert _run(monkeypatch, cost_growth, *tiny, f"--out={tmp_path}", "--precision=fp32") == 0
+    rows = list(csv.DictReader((tmp_path / "growth.csv").open()))
+    assert [(row["axis"], row["value"]) for row in rows] == [
+        ("examples", "128"),
+        ("batch size", "8"),
+        ("batch size", "16"),
+        ("n", "1"),
+    ]
+    assert all(float(row["seconds_per_epoch"]) > 0 for row in rows)
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("flags", [(), ("--stock",)])
+def test_a_profile_sums_up_by_operation(monkeypatch, capsys, flags):
+    tiny = ("--stack_units=1", "--batch_size=4", "--steps=1", "--rows=40", "--precision=fp32")
+    assert _run(monkeypatch, profile_step, *tiny, "--parallel", *flags) == 0
+    said = capsys.readouterr().out
+    assert "FusedBatchNorm" in said or flags  # stock BatchNormalization is not fused
+    assert ("ResourceApplyAdam" in said) != bool(flags)
+
+
+@pytest.mark.parametrize(
+    ("tool", "flag"),
+    [
+        (bench_input, "--rounds=0"),
+        (bench_wide, "--batch_size=0"),
+        (profile_step, "--steps=0"),
+        (cost_growth, "--sizes=12,x"),
+        (bench_start, "--rounds=0"),
+    ],
+)
+def test_bad_flags_are_one_line(monkeypatch, capsys, tool, flag):
+    extra = ["--out=x"] if tool is cost_growth else []
+    assert flag.partition("=")[0].strip("-") in _refused(monkeypatch, capsys, tool, flag, *extra)
+
+
+def test_the_tools_show_help_without_tensorflow():
+    code = "import sys, bench_train; bench_train.main()"
+    program = f"import sys; sys.path.insert(0, {str(TOOLS)!r}); sys.argv[1:] = ['--help']; {code}"
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", program], capture_output=True, text=True
+    )
+    assert ended.returncode == 0
+    assert "tensorflow" not in ended.stderr
