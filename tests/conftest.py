@@ -22,8 +22,8 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """Modules that train in processes of their own come first: two workers then end together."""
-    long = {"test_kill", "test_crash_test", "test_train", "test_full_disk", "test_evaluate"}
-    items.sort(key=lambda item: item.path.stem not in long)
+    long = ("kill", "crash_test", "train", "full_disk", "evaluate", "benchmarks", "gpu_suite")
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in long)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -5,14 +5,12 @@
 Trains real epochs of random CIFAR-sized images by the default recipe: seconds per epoch over the
 training-set size (whole epochs, a network of 2 units a stack), and, from some steps each, over
 batch size and depth n (ResNet(9n+2)v2). Writes growth.csv and growth.png into --out and prints the
-table with the exponent of the growth between neighbours: 1 is linear.
+table and the exponent of the growth over each axis: 1 is linear.
 """
 
 import argparse
 import gc
-import math
 import os
-import statistics
 import sys
 from pathlib import Path
 
@@ -47,15 +45,16 @@ def main() -> int:
         for depth in arguments.depths
     ]
     table = pd.DataFrame(rows, columns=["axis", "value", "seconds_per_epoch"])
-    table["exponent"] = [
-        _exponent(before, row) if before and before[0] == row[0] else None
-        for before, row in zip([None, *rows[:-1]], rows, strict=True)
-    ]
     arguments.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(arguments.out / "growth.csv", index=False, float_format="%.4g")
     _draw(table, arguments.out / "growth.png", arguments)
-    cells = table.astype(object).where(table.notna(), "")
-    print(markdown(["axis", "value", "seconds per epoch", "exponent"], cells.values.tolist()))
+    print(markdown(["axis", "value", "seconds per epoch"], table.values.tolist()), end="\n\n")
+    rows = [
+        [axis, f"{exponent(part['value'], part['seconds_per_epoch']):.2f}"]
+        for axis, part in table.groupby("axis", sort=False)
+        if len(part) > 1
+    ]
+    print(markdown(["axis", "exponent"], rows))
     return 0
 
 
@@ -69,7 +68,7 @@ def _counts(text: str) -> list[int]:
 def _seconds(
     arguments: argparse.Namespace, units: int, batch_size: int, images: int, epoch: int
 ) -> float:
-    """Seconds of an epoch of that many examples: the median of three, from `images` of them."""
+    """Seconds of an epoch of that many examples: the least of three, from `images` of them."""
     import keras
     from measure import seconds
     from variants import default_learner
@@ -91,12 +90,15 @@ def _seconds(
     def one_epoch() -> None:
         learner.fit(pipeline.batches(0, pipeline.steps_per_epoch), verbose=0, shuffle=False)
 
-    step = statistics.median(seconds(one_epoch) for _ in range(3)) / pipeline.steps_per_epoch
+    step = min(seconds(one_epoch) for _ in range(3)) / pipeline.steps_per_epoch
     return step * (epoch // batch_size)
 
 
-def _exponent(before: tuple[str, int, float], row: tuple[str, int, float]) -> float:
-    return math.log(row[2] / before[2]) / math.log(row[1] / before[1])
+def exponent(values, seconds) -> float:
+    """The k of seconds ≈ c·valueᵏ, by least squares of the logarithms."""
+    import numpy as np
+
+    return float(np.polyfit(np.log(values), np.log(seconds), 1)[0])
 
 
 def _draw(table, path: Path, arguments: argparse.Namespace) -> None:

@@ -179,6 +179,11 @@ def test_a_wide_network_is_timed_beside_a_matrix_product(monkeypatch, tmp_path):
     assert operations == pytest.approx(6 * 118e6, rel=0.01)
 
 
+def test_the_exponent_of_a_power_is_found():
+    values = [1.0, 2.0, 8.0]
+    assert cost_growth.exponent(values, [3 * value**1.5 for value in values]) == pytest.approx(1.5)
+
+
 def test_growth_is_a_table_and_a_plot(monkeypatch, tmp_path, capsys):
     tiny = ("--sizes=128", "--batches=8,16", "--depths=1", "--units=1", "--images=32")
     assert _run(monkeypatch, cost_growth, *tiny, f"--out={tmp_path}", "--precision=fp32") == 0
@@ -190,6 +195,7 @@ def test_growth_is_a_table_and_a_plot(monkeypatch, tmp_path, capsys):
         ("n", "1"),
     ]
     assert all(float(row["seconds_per_epoch"]) > 0 for row in rows)
+    assert "| batch size | " in capsys.readouterr().out.split("exponent")[1]
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
 
 

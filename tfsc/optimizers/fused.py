@@ -8,8 +8,8 @@ class _Fused:
     """What the fused optimizers share: the scalars of a step are computed once.
 
     Keras evaluates the schedule and the powers of β anew for each variable, and spells the update
-    in a dozen operations: 12,000 nodes of ResNet56v2's step graph, traced at every start (15 s) and
-    dispatched at every step.
+    in a dozen operations: 15,000 of the 17,900 operations of ResNet56v2's step, traced at every
+    start (15 s) and dispatched at every step (16 ms).
     """
 
     def scalars(self, learning_rate: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -39,6 +39,7 @@ from tfsc.training.build import build_learner, build_schedule
 from tfsc.training.callbacks import ProgressLine, RestoreMetrics, StepLog, StopOnSignal, duration
 from tfsc.training.checkpoint import CheckpointStore
 from tfsc.training.clock import Clock
+from tfsc.training.garbage import EpochGarbage
 from tfsc.training.learner import Learner
 from tfsc.training.precision import has_gpu, set_precision
 from tfsc.training.replicas import replica_strategy
@@ -105,6 +106,7 @@ class _Run:
         )
         self.state = self.learner.state()
         self.step, self.history, self.epoch_training = 0, [], None
+        self.garbage = EpochGarbage()
         clock, used_before = None, NOTHING_YET
         if checkpoint := self.store.restore_newest(self.state):
             self.step = checkpoint.step
@@ -120,7 +122,7 @@ class _Run:
 
     def train(self) -> dict[str, Any]:
         """Train the epochs that are missing, then export; leave a record of what stopped it."""
-        with self.meter:
+        with self.meter, self.garbage:
             return self.train_on_record()
 
     def train_on_record(self) -> dict[str, Any]:
@@ -266,6 +268,7 @@ class _Run:
         self.directory.write_metrics(self.history)
         self.draw_curves()
         self.write_summary("running")
+        self.garbage.collect()
         averaged = f", averaged {row['ema_val_accuracy']:.4f}" if self.recipe.ema else ""
         self.say(
             f"epoch {epoch}/{self.total_epochs}  train {row['train_accuracy']:.4f} "
