@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--sizes", type=_counts, default="1280,2560,5120,10240")
     parser.add_argument("--batches", type=_counts, default="16,32,64,128,256,512,1024")
-    parser.add_argument("--depths", type=_counts, default="2,4,6,8,10,12")
+    parser.add_argument("--depths", type=_counts, default="2,4,6,8,10,12", help="empty: none")
     parser.add_argument("--units", type=int, default=6, help="units a stack for the batch sizes")
     parser.add_argument("--images", type=int, default=1280, help="to time a batch size or depth")
     parser.add_argument("--out", type=Path, required=True)
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def _counts(text: str) -> list[int]:
-    counts = [int(word) if word.isdigit() else 0 for word in text.split(",")]
+    counts = [int(word) if word.isdigit() else 0 for word in text.split(",") if text]
     if not all(counts):
         raise argparse.ArgumentTypeError(f"must be positive integers, as 16,32; is {text!r}")
     return counts
@@ -115,6 +115,9 @@ def _draw(table, path: Path, arguments: argparse.Namespace) -> None:
     figure, panels = plt.subplots(1, 3, figsize=(13, 4), constrained_layout=True)
     for panel, (axis, label) in zip(panels, labels.items(), strict=True):
         part = table[table["axis"] == axis]
+        if part.empty:
+            panel.set_axis_off()
+            continue
         panel.plot(part["value"], part["seconds_per_epoch"], "o-", color="C0")
         if axis != "n":
             panel.set_xscale("log", base=2)

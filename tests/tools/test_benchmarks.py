@@ -137,7 +137,7 @@ def test_input_is_timed_four_ways_and_in_a_step(monkeypatch, tmp_path, capsys):
 def test_memory_is_watched_epoch_by_epoch(monkeypatch, tmp_path, capsys):
     out = tmp_path / "memory.csv"
     flags = ("--dataset=digits", "--stack_units=1", "--train_examples=50", "--batch_size=25")
-    code = _run(monkeypatch, bench_memory, f"--out={out}", "--", *flags, "--epochs=6")
+    code = _run(monkeypatch, bench_memory, f"--out={out}", "--", *flags, "--epochs=5")
     said = capsys.readouterr().out
     assert code == 0
     rows = list(csv.DictReader(out.open()))
@@ -185,14 +185,12 @@ def test_the_exponent_of_a_power_is_found():
 
 
 def test_growth_is_a_table_and_a_plot(monkeypatch, tmp_path, capsys):
-    tiny = ("--sizes=128", "--batches=8,16", "--depths=1", "--units=1", "--images=32")
+    tiny = ("--sizes=", "--batches=8,16", "--depths=", "--units=1", "--images=16")
     assert _run(monkeypatch, cost_growth, *tiny, f"--out={tmp_path}", "--precision=fp32") == 0
     rows = list(csv.DictReader((tmp_path / "growth.csv").open()))
     assert [(row["axis"], row["value"]) for row in rows] == [
-        ("examples", "128"),
         ("batch size", "8"),
         ("batch size", "16"),
-        ("n", "1"),
     ]
     assert all(float(row["seconds_per_epoch"]) > 0 for row in rows)
     assert "| batch size | " in capsys.readouterr().out.split("exponent")[1]

@@ -26,6 +26,7 @@ from tfsc.errors import ExportError, RecipeError, one_line
 from tfsc.models.dropout import SampleDropout
 from tfsc.models.norm import FusedBatchNormalization
 from tfsc.models.own_gradient import OwnGradient
+from tfsc.models.pointwise import PointwiseConv2D
 from tfsc.recipe import Recipe
 
 CLASS_NAMES_FILE = "class_names.txt"
@@ -34,7 +35,7 @@ RECORD = "export.json"
 # The layers of tfsc that a .keras file may name.
 _CUSTOM_LAYERS = {
     f"tfsc>{layer.__name__}": layer
-    for layer in (FusedBatchNormalization, OwnGradient, SampleDropout)
+    for layer in (FusedBatchNormalization, OwnGradient, PointwiseConv2D, SampleDropout)
 }
 
 
