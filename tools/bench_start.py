@@ -24,6 +24,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5, help="(default 5)")
+    warm = argparse.BooleanOptionalAction
+    parser.add_argument("--warm", action=warm, default=True, help="fill the decode cache first")
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
     arguments = parser.parse_args(flags[:cut])
     if arguments.rounds < 1:
@@ -46,7 +48,8 @@ def main() -> int:
             return _time_of_first_step(run_dir / "events") - started
 
     try:
-        first_step()
+        if arguments.warm:
+            first_step()
         figures = interleaved({"--help": ask_for_help, "first step": first_step}, arguments.rounds)
     except subprocess.CalledProcessError as error:
         print(f"bench_start: tfsc.train ended with exit code {error.returncode}", file=sys.stderr)

@@ -19,6 +19,9 @@ SMALLEST = (
     "--train_examples=50",
     "--batch_size=25",
     "--epochs=6",
+    "--optimizer=sgd",
+    "--precision=bf16",
+    "--ema=0.9",
     "--schedule=1e-3",
     "--shift=0",
     "--noflip",
@@ -59,7 +62,7 @@ def test_a_run_killed_three_times_ends_as_if_nothing_had_happened(tmp_path, faul
     )
     fault(
         "kill -9",
-        "3 kills of one run by tools/crash_test.py (training, checkpoint write, export)",
+        "3 kills of one run (sgd, bf16, EMA): tools/crash_test.py, training, checkpoint, export",
         "weights, metrics.csv, summary.json and export equal those of the uninterrupted run",
     )
 
