@@ -160,22 +160,9 @@ def _pipeline(examples) -> Callable[[], int]:
 
 
 def _keras(examples) -> Callable[[], int]:
-    import keras
-    import tensorflow as tf
+    from variants import stock_batches
 
-    layers = keras.Sequential(
-        [
-            keras.layers.RandomTranslation(SHIFT, SHIFT, fill_mode="nearest"),
-            keras.layers.RandomFlip("horizontal"),
-        ]
-    )
-    data = tf.data.Dataset.from_tensor_slices((examples.images, examples.labels))
-    data = data.cache().shuffle(len(examples)).repeat().batch(BATCH, drop_remainder=True)
-    data = data.map(
-        lambda images, labels: (layers(tf.cast(images, tf.float32), training=True), labels),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    return _in_graph(data.prefetch(tf.data.AUTOTUNE), lambda batch: batch[0])
+    return _in_graph(stock_batches(examples, BATCH), lambda batch: batch[0])
 
 
 def _generator(examples) -> Callable[[], int]:

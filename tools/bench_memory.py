@@ -17,22 +17,19 @@ import tempfile
 import time
 from pathlib import Path
 
+from measure import split_flags
+
 PEAK_GIB, GROWTH = 2.5, 0.02
 SETTLED = 2  # epochs after which memory is to be flat
 
 
 def main() -> int:
-    flags = sys.argv[1:]
-    mine, train = (
-        (flags[: flags.index("--")], flags[flags.index("--") + 1 :])
-        if ("--" in flags)
-        else (flags, [])
-    )
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, help="write a row an epoch to this CSV file")
-    arguments = parser.parse_args(mine)
+    own, train = split_flags(sys.argv[1:])
+    arguments = parser.parse_args(own)
     with tempfile.TemporaryDirectory(prefix="tfsc-memory-") as scratch:
         run_dir = Path(scratch) / "run"
         command = [sys.executable, "-m", "tfsc.train", "--noexport", *train]

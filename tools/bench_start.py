@@ -14,12 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from measure import interleaved, markdown, record, seconds, split_flags, summary, write_json
+
 HELP_SECONDS, STEP_SECONDS = 1.0, 15.0
 
 
 def main() -> int:
-    flags = sys.argv[1:]
-    cut = flags.index("--") if "--" in flags else len(flags)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -27,14 +27,12 @@ def main() -> int:
     warm = argparse.BooleanOptionalAction
     parser.add_argument("--warm", action=warm, default=True, help="fill the decode cache first")
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
-    arguments = parser.parse_args(flags[:cut])
+    own, recipe = split_flags(sys.argv[1:])
+    arguments = parser.parse_args(own)
     if arguments.rounds < 1:
         parser.error(f"--rounds={arguments.rounds}: must be at least 1")
 
-    from measure import interleaved, markdown, record, seconds, summary, write_json
-
     train = [sys.executable, "-m", "tfsc.train"]
-    recipe = flags[cut + 1 :]
 
     def ask_for_help() -> float:
         return seconds(lambda: subprocess.run([*train, "--help"], capture_output=True))
@@ -42,9 +40,9 @@ def main() -> int:
     def first_step() -> float:
         with tempfile.TemporaryDirectory(prefix="tfsc-start-") as scratch:
             run_dir = Path(scratch) / "run"
-            own = ["--steps=1", "--noexport", f"--run_dir={run_dir}"]
+            one_step = ["--steps=1", "--noexport", f"--run_dir={run_dir}"]
             started = time.time()
-            subprocess.run([*train, *recipe, *own], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([*train, *recipe, *one_step], check=True, stdout=subprocess.DEVNULL)
             return _time_of_first_step(run_dir / "events") - started
 
     try:

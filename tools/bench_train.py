@@ -207,18 +207,10 @@ def _tfsc(arguments, precision: str) -> None:
 
 def _keras(arguments, precision: str) -> None:
     """`fit` of the same network of Keras' own layers, augmentation in the dataset."""
-    import tensorflow as tf
-    from variants import default_learner, stock_augmentation, stock_model
+    from variants import default_learner, stock_batches, stock_model
 
     learner, examples = default_learner(precision, arguments.batch_size, arguments.stack_units)
-    augmentation = stock_augmentation()
-    data = tf.data.Dataset.from_tensor_slices((examples.images, examples.labels)).cache()
-    data = data.repeat().shuffle(len(examples)).batch(arguments.batch_size, drop_remainder=True)
-    data = data.map(
-        lambda images, labels: (augmentation(tf.cast(images, "float32"), training=True), labels),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    data = data.prefetch(tf.data.AUTOTUNE)
+    data = stock_batches(examples, arguments.batch_size)
     _serve_fit(stock_model(learner), data)
 
 

@@ -75,8 +75,10 @@ def _step(arguments: argparse.Namespace):
     import keras
     import numpy as np
     import tensorflow as tf
+    from variants import resident_batch
 
     from tfsc import augment
+    from tfsc.data.examples import Examples
     from tfsc.optimizers.fused import FusedSGD
     from tfsc.training.learner import Learner
     from tfsc.training.precision import set_precision
@@ -87,11 +89,9 @@ def _step(arguments: argparse.Namespace):
     learner.compile(FusedSGD(0.1, momentum=0.85, nesterov=True, weight_decay=1e-3))
     rng = np.random.default_rng(0)
     count = arguments.batch_size
-    batch = {
-        "image": tf.constant(rng.integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)),
-        "label": tf.constant(rng.integers(0, 10, count).astype(np.int32)),
-        "number": tf.range(count, dtype=tf.int64),
-    }
+    images = rng.integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
+    examples = Examples(images, rng.integers(0, 10, count).astype(np.int32))
+    batch = resident_batch(examples, count)
     multiply_adds = sum(
         keras.ops.size(layer.kernel) * np.prod(layer.output.shape[1:3])
         for layer in network.layers

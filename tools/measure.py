@@ -11,6 +11,12 @@ from typing import Any
 from tfsc import files
 
 
+def split_flags(flags: list[str]) -> tuple[list[str], list[str]]:
+    """A tool's own flags, and those after `--`, which it passes on."""
+    cut = flags.index("--") if "--" in flags else len(flags)
+    return flags[:cut], flags[cut + 1 :]
+
+
 def seconds(action: Callable[[], object]) -> float:
     """Wall-clock seconds of one call."""
     started = time.perf_counter()

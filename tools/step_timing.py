@@ -35,11 +35,12 @@ from tfsc.data.pipeline import TrainingPipeline  # noqa: E402
 from tfsc.data.source import load  # noqa: E402
 from tfsc.data.split import split  # noqa: E402
 from tfsc.errors import TfscError, one_line  # noqa: E402
+from tfsc.hardware import has_gpu  # noqa: E402
 from tfsc.recipe import Recipe  # noqa: E402
 from tfsc.reporting.energy import GpuMeter, Usage  # noqa: E402
 from tfsc.reporting.provenance import environment  # noqa: E402
 from tfsc.training.build import build_learner  # noqa: E402
-from tfsc.training.precision import has_gpu, set_precision  # noqa: E402
+from tfsc.training.precision import set_precision  # noqa: E402
 
 LEAST = 3  # executions to time, however long they take
 MOST = 1_000_000  # executions: the time ends it

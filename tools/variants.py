@@ -65,6 +65,18 @@ def _stock_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     return layer.__class__.from_config(layer.get_config())
 
 
+def stock_batches(examples: Examples, batch_size: int) -> tf.data.Dataset:
+    """Endless shuffled batches of (images, labels), augmented by Keras' own layers in tf.data."""
+    augmentation = stock_augmentation()
+    data = tf.data.Dataset.from_tensor_slices((examples.images, examples.labels)).cache()
+    data = data.shuffle(len(examples)).repeat().batch(batch_size, drop_remainder=True)
+    data = data.map(
+        lambda images, labels: (augmentation(tf.cast(images, tf.float32), training=True), labels),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    return data.prefetch(tf.data.AUTOTUNE)
+
+
 def stock_augmentation() -> keras.Sequential:
     """Keras' own layers for the default recipe's augmentation."""
     return keras.Sequential(

@@ -1,11 +1,11 @@
 """A run that kill -9 ends again and again, each time at another instant: a program for test_kill.
 
-    python kill_chain.py FOLDER [instants=step,export] name=value…
+    python kill_chain.py FOLDER name=value…
 
-trains FOLDER/whole without a kill and FOLDER/killed with one at each instant (or at those whose
-name has one of the words), both by the recipe that the settings describe. Each start is a process
-of its own, forked after the imports and before TensorFlow starts: that saves seconds. Prints a
-JSON object: instant → exit status, and where that start went on.
+trains FOLDER/whole without a kill and FOLDER/killed with one at each instant, both by the recipe
+that the settings describe. Each start is a process of its own, forked after the imports and before
+TensorFlow starts: that saves seconds. Prints a JSON object: instant → exit status, and where that
+start went on.
 """
 
 import json
@@ -141,15 +141,10 @@ def attempt(recipe, prepare=None):
 def main():
     folder, *changes = sys.argv[1:]
     values = dict(change.split("=", 1) for change in changes)
-    wanted = values.pop("instants", "")
     recipe = Recipe.from_flagfile("".join(f"--{name}={values[name]}\n" for name in values))
     assert start(recipe.replace(run_dir=f"{folder}/whole")) == 0
     recipe = recipe.replace(run_dir=f"{folder}/killed")
-    happened = {
-        instant: attempt(recipe, prepare)
-        for instant, prepare in INSTANTS.items()
-        if any(word in instant for word in wanted.split(","))
-    }
+    happened = {instant: attempt(recipe, prepare) for instant, prepare in INSTANTS.items()}
     happened["never"] = attempt(recipe)
     print(json.dumps(happened), flush=True)
 

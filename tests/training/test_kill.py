@@ -28,7 +28,7 @@ def test_kill_9_at_each_instant_of_one_run_changes_no_bit(tmp_path, fault):
     settings = [f"{name}={value}" for name, value in RECIPE.items()]
     program = Path(__file__).with_name("kill_chain.py")
     result = subprocess.run(
-        [sys.executable, program, tmp_path, "instants=", *settings],
+        [sys.executable, program, tmp_path, *settings],
         env=environment(),
         capture_output=True,
         text=True,

@@ -23,20 +23,11 @@ import tensorflow as tf
 
 from tfsc import files
 from tfsc.errors import ExportError, RecipeError, one_line
-from tfsc.models.dropout import SampleDropout
-from tfsc.models.norm import FusedBatchNormalization
-from tfsc.models.own_gradient import OwnGradient
-from tfsc.models.pointwise import PointwiseConv2D
+from tfsc.models import registry  # noqa: F401 (registers every layer that a .keras file may name)
 from tfsc.recipe import Recipe
 
 CLASS_NAMES_FILE = "class_names.txt"
 RECORD = "export.json"
-
-# The layers of tfsc that a .keras file may name.
-_CUSTOM_LAYERS = {
-    f"tfsc>{layer.__name__}": layer
-    for layer in (FusedBatchNormalization, OwnGradient, PointwiseConv2D, SampleDropout)
-}
 
 
 def write_export(
@@ -241,9 +232,7 @@ def _plain_name(folder: Path) -> Iterator[Path]:
 
 def _read_keras(path: Path, record: _Record) -> ExportedModel:
     try:
-        network = keras.saving.load_model(
-            path, custom_objects=_CUSTOM_LAYERS, compile=False, safe_mode=True
-        )
+        network = keras.saving.load_model(path, compile=False, safe_mode=True)
         shape = tuple(network.input_shape)[1:]
         if len(shape) != 3 or not all(isinstance(size, int) for size in shape):
             raise ValueError(f"takes {network.input_shape}, must take images of one size")

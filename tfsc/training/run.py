@@ -27,6 +27,7 @@ from tfsc.errors import (
     one_line,
 )
 from tfsc.evaluation.exported import write_export
+from tfsc.hardware import has_gpu
 from tfsc.models import registry as models
 from tfsc.recipe import Recipe
 from tfsc.reporting.energy import NOTHING_YET, GpuMeter, Usage
@@ -41,7 +42,7 @@ from tfsc.training.checkpoint import CheckpointStore
 from tfsc.training.clock import Clock
 from tfsc.training.garbage import EpochGarbage
 from tfsc.training.learner import Learner
-from tfsc.training.precision import has_gpu, set_precision
+from tfsc.training.precision import set_precision
 from tfsc.training.replicas import replica_strategy
 
 
