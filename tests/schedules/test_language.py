@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsc.schedules.language import NAMED, SHAPES, Knot, ScheduleSyntaxError, Segments, parse
+from tfsc.schedules.language import (
+    FAMILIES,
+    NAMED,
+    SHAPES,
+    Chain,
+    Knot,
+    ScheduleSyntaxError,
+    Segments,
+    parse,
+    parse_momentum,
+)
 
 _FUZZ = settings(max_examples=100, deadline=None)
 
@@ -222,6 +232,87 @@ def test_blanks_and_line_ends_may_stand_between_tokens():
     assert parse(spread) == parse("[8e-4,0]lin[1e-3,5]cos[1e-5,20]")
 
 
+# --- families and chains ------------------------------------------------------------------------
+
+# Each with its canonical form.
+_CALLS = {
+    "cyclic(0.1, 3.0, half_cycle=5000, policy=triangular2)": (
+        "cyclic(0.1,3,5000s,policy=triangular2)"
+    ),
+    "cyclic(0.1,3,5e,triangular,cycles=1)": "cyclic(0.1,3,5e,cycles=1)",
+    "cyclic(.001,.006,2000,exp_range,.99994)": (
+        "cyclic(1e-3,6e-3,2000s,policy=exp_range,gamma=0.99994)"
+    ),
+    "one_cycle(max=0.1, phases=3, anneal=linear)": "one_cycle(0.1,phases=3,anneal=linear)",
+    "warm_restarts(0.1, period=50, mult=1)": "warm_restarts(0.1,50e)",
+    "multistep(0.1, [40,80,120], gamma=0.2)": "multistep(0.1,[40e,80e,120e],gamma=0.2)",
+    "multistep(0.35, [5e3s , 7e4s])": "multistep(0.35,[5000s,70000s])",
+    "cosine": "cosine()",
+    "exponential": "exponential()",
+    "polynomial(0.1, power=2)": "polynomial(rate=0.1,power=2)",
+    "warmup(5) -> cosine(0.1,to=1e-4)": "warmup(5e)→cosine(rate=0.1,to=1e-4)",
+    "warmup(500s, constant, 0.2)→[0.1,0]const[0.01,30]→1e-3": (
+        "warmup(500s,policy=constant,start=0.2)→[0.1,0]const[0.01,30]→[1e-3,0]"
+    ),
+    "[1e-3,0s]half[1e-5,5000s]": "[1e-3,0]half[1e-5,5000s]",
+}
+
+
+@pytest.mark.parametrize(("text", "canonical"), _CALLS.items())
+def test_a_family_prints_in_canonical_form_and_parses_back(text, canonical):
+    schedule = parse(text)
+    assert str(schedule) == canonical
+    assert parse(canonical) == schedule
+
+
+def test_a_name_may_be_a_part_of_a_chain():
+    chain = parse("warmup(2)→type2")
+    assert chain == Chain((parse("warmup(2) → 1").parts[0], parse("type2")))
+
+
+def test_half_and_exp_at_their_quarters():
+    half, exp = parse("[3,0]half[1,4]"), parse("[16,0]exp[1,4]")
+    root = math.sqrt(0.5)
+    assert [half.value(k) for k in range(5)] == pytest.approx([3, 2 + root, 2, 2 - root, 1])
+    assert [exp.value(k) for k in range(5)] == pytest.approx([16, 8, 4, 2, 1])
+
+
+# --- momentum -----------------------------------------------------------------------------------
+
+
+def test_inverse_momentum_goes_against_the_rate():
+    one_cycle = parse("one_cycle(0.1, start=0.01, phases=3, anneal=linear)")
+    assert str(parse_momentum("inverse(0.95, 0.85)", one_cycle)) == (
+        "one_cycle(0.85,start=0.95,end=0.95,phases=3,anneal=linear)"
+    )
+    cyclic = parse("cyclic(0.1,3,50)")
+    assert str(parse_momentum(" inverse(.95,.85) ", cyclic)) == "cyclic(0.95,0.85,50s)"
+
+
+@pytest.mark.parametrize("text", ["0.9", "[0.95,0]lin[0.85,5]lin[0.95,10]", "cosine(0.9, 0.5)"])
+def test_momentum_may_be_any_schedule_below_1(text):
+    assert parse_momentum(text, parse("type1")) == parse(text)
+
+
+@pytest.mark.parametrize(
+    ("marked", "rule"),
+    [
+        ("▸1", "momentum must stay below 1, goes to 1"),
+        ("▸[0.9,0]lin[1.5,3]", "momentum must stay below 1, goes to 1.5"),
+        ("inverse▸", "expected '('"),
+        ("inverse(▸1.2, 0.8)", "momentum must be below 1, received 1.2"),
+        ("inverse(0.9▸)", "expected ','"),
+        ("inverse(0.9,0.8)▸x", "nothing may follow"),
+        ("▸inverse(0.9,0.8)", "needs a --schedule that is one_cycle(…) or cyclic(…)"),
+    ],
+)
+def test_a_bad_momentum_is_marked(marked, rule):
+    with pytest.raises(ScheduleSyntaxError) as caught:
+        parse_momentum(marked.replace("▸", ""), parse("type1"))
+    assert caught.value.position == marked.index("▸")
+    assert rule in caught.value.rule
+
+
 # --- errors -------------------------------------------------------------------------------------
 
 
@@ -235,12 +326,44 @@ def test_blanks_and_line_ends_may_stand_between_tokens():
         ("  ▸type3", "no schedule is named 'type3'"),
         ("▸Type1", "no schedule is named 'Type1'"),
         ("▸lin[1e-3,5]", "no schedule is named"),
+        ("[1e-3,0]exp[▸0,5]", "an exp segment needs learning rates above 0"),
+        ("[0,0]exp[▸1e-3,5]", "an exp segment needs learning rates above 0"),
+        ("[1,0]lin[2,5s]lin[3,▸9]", "positions must all be in epochs or all in steps"),
+        ("[1,0]lin[2,5]lin[3,▸9s]", "positions must all be in epochs or all in steps"),
+        ("[1,0]lin[2,5▸steps]", "expected ']'"),
+        ("cyclic(0.1, 3▸)", "cyclic needs half_cycle; its parameters: low, high, half_cycle"),
+        ("cyclic▸", "cyclic needs low"),
+        ("cyclic(0.1, 3, ▸0)", "half_cycle of cyclic must be above 0"),
+        ("cyclic(0.1, 3, 50, ▸round)", "policy of cyclic must be one of triangular, triangular2"),
+        ("cyclic(0.1, 3, 50, ▸3)", "policy of cyclic must be one of"),
+        ("cyclic(0.1, 3, half_cycle=50, ▸sine)", "after a named argument of cyclic"),
+        ("cyclic(0.1, 3, 50, ▸low=1)", "low of cyclic is given twice"),
+        ("cyclic(0.1, 3, ▸half=50)", "cyclic has no parameter 'half'; it has: low, high"),
+        ("▸cyclic(0.1, 3, 50, exp_range)", "needs gamma"),
+        ("▸cyclic(0.1, 3, 50, gamma=0.9)", "gamma only with policy=exp_range"),
+        ("cyclic(0.1, 3 ▸50)", "expected ',' or ')' after an argument of cyclic"),
+        ("cosine(0.1, 0, 5, ▸6)", "cosine has only 3 parameters"),
+        ("cosine(0.1▸", "expected ',' or ')'"),
+        ("one_cycle(0.1, phases=▸4)", "phases of one_cycle must be 2 or 3, received 4"),
+        ("▸one_cycle(0.1, phases=3, peak=0.5)", "peak of one_cycle must be above 0 and below 0.5"),
+        ("one_cycle(0.1, peak=▸1.5)", "peak of one_cycle must be from 0 to 1"),
+        ("warm_restarts(0.1, 50, ▸0.5)", "mult of warm_restarts must be at least 1"),
+        ("multistep(0.1, ▸40)", "expected '[' to open the list of milestones"),
+        ("multistep(0.1, [40,▸30])", "milestones of multistep must increase"),
+        ("multistep(0.1, [40,▸50s])", "must all be in epochs or all in steps"),
+        ("multistep(0.1, [40▸;50])", "or ']' in the list of milestones"),
+        ("multistep(0.1, [40], ▸0)", "gamma of multistep must be above 0"),
+        ("▸warmup(5)", "a warmup needs a schedule to lead to"),
+        ("▸1e-3 → warmup(5)", "a constant has no end here"),
+        ("▸multistep(0.1,[4]) → 0.1", "multistep has no end here, so nothing can follow it"),
+        ("warmup(5) → ▸", "expected a learning rate"),
+        ("warmup(5) ▸- 0.1", "expected '→' and another schedule"),
         ("▸{8e-4,0}", "expected a learning rate, a number such as 8.e-4, found '{'"),
         ("▸-1e-3", "a learning rate must be finite and at least 0, received -1e-3"),
         ("▸1e999", "a learning rate must be finite"),
-        ("1e-3▸x", "nothing may follow a constant learning rate, found 'x'"),
-        ("1e-3 ▸2e-3", "nothing may follow a constant learning rate, found '2'"),
-        ("8e-4▸,0]", "nothing may follow a constant learning rate, found ','"),
+        ("1e-3▸x", "expected '→' and another schedule, or the end, found 'x'"),
+        ("1e-3 ▸2e-3", "expected '→' and another schedule, or the end, found '2'"),
+        ("8e-4▸,0]", "expected '→' and another schedule, or the end, found ','"),
         ("[▸,0]", "expected a learning rate"),
         ("[▸", "expected a learning rate, a number such as 8.e-4, found the end of the text"),
         ("[▸nan,0]", "expected a learning rate"),
@@ -252,9 +375,12 @@ def test_blanks_and_line_ends_may_stand_between_tokens():
         ("[8e-4, ▸-1]", "an epoch must be finite and at least 0, received -1"),
         ("[8e-4,0▸", "expected ']' to close the knot, found the end of the text"),
         ("[8e-4,0▸,3]", "expected ']' to close the knot, found ','"),
-        ("[8e-4,0]▸[1e-3,5]", "expected a shape (lin, cos, const) between knots, found '['"),
-        ("[8e-4,0] ▸5", "expected a shape (lin, cos, const) between knots, found '5'"),
-        ("[8e-4,0]▸lni[1e-3,5]", "unknown shape 'lni', allowed: lin, cos, const"),
+        (
+            "[8e-4,0]▸[1e-3,5]",
+            "expected a shape (lin, cos, half, exp, const) between knots",
+        ),
+        ("[8e-4,0] ▸5", "expected a shape (lin, cos, half, exp, const) between knots, found '5'"),
+        ("[8e-4,0]▸lni[1e-3,5]", "unknown shape 'lni', allowed: lin, cos, half, exp, const"),
         ("  [8e-4, 0] ▸lni [1e-3, 5]", "unknown shape 'lni'"),
         ("[8e-4,0]▸LIN[1e-3,5]", "unknown shape 'LIN'"),
         ("[8e-4,0]lin[1e-3,5]▸cosine[1e-5,9]", "unknown shape 'cosine'"),
@@ -262,7 +388,10 @@ def test_blanks_and_line_ends_may_stand_between_tokens():
         ("[8e-4,0]lin ▸1e-3,5]", "expected '[' to open a knot [value, epoch], found '1'"),
         ("[8e-4, 5]lin[1e-3, ▸5]", "epochs must increase from knot to knot: 5 after 5"),
         ("[8e-4,5]lin[1e-3, ▸4.5]cos[1,6]", "epochs must increase from knot to knot: 4.5 after 5"),
-        ("[8e-4,0]lin[1e-3,5]▸;", "expected a shape (lin, cos, const) between knots, found ';'"),
+        (
+            "[8e-4,0]lin[1e-3,5]▸;",
+            "exp, const) between knots, found ';'",
+        ),
     ],
 )
 def test_a_syntax_error_names_the_rule_and_marks_the_character_at_fault(marked, rule):
@@ -300,17 +429,23 @@ _RATES = st.floats(0, allow_nan=False, allow_infinity=False)
 def _segments(draw):
     positions = sorted(draw(st.sets(_RATES, min_size=1, max_size=6)))
     knots = tuple(Knot(draw(_RATES), position) for position in positions)
-    shapes = tuple(draw(st.sampled_from(SHAPES)) for _ in positions[1:])
-    return Segments(knots, shapes)
+    shapes = tuple(draw(st.sampled_from(_shapes_for(knots))) for _ in positions[1:])
+    unit = draw(st.sampled_from("es")) if knots[-1].position else "e"
+    return Segments(knots, shapes, unit)
+
+
+def _shapes_for(knots):
+    """All shapes, if no rate is 0."""
+    return [shape for shape in SHAPES if shape != "exp" or all(knot.value for knot in knots)]
 
 
 # Numbers as people choose them, so that the walk over a run meets every segment.
 @st.composite
 def _everyday_segments(draw):
     positions = sorted(draw(st.sets(st.integers(0, 200), min_size=1, max_size=6)))
-    rates = st.floats(0, 10, allow_subnormal=False)
+    rates = st.just(0.0) | st.floats(1e-9, 10)
     knots = tuple(Knot(draw(rates), position / 4) for position in positions)
-    shapes = tuple(draw(st.sampled_from(SHAPES)) for _ in positions[1:])
+    shapes = tuple(draw(st.sampled_from(_shapes_for(knots))) for _ in positions[1:])
     return Segments(knots, shapes)
 
 
@@ -349,22 +484,24 @@ def _parses_or_says_where(text):
         else:
             assert second[at : at + 1] in ("", " ", "\ufffd")
         return
+    assert parse(str(segments)) == segments
+    assert all(math.isfinite(rate) and rate >= 0 for rate in segments.extremes())
+    if not isinstance(segments, Segments):
+        return
     positions = [knot.position for knot in segments.knots]
     assert positions == sorted(set(positions))
-    assert all(math.isfinite(knot.value) and knot.value >= 0 for knot in segments.knots)
     assert len(segments.shapes) == len(segments.knots) - 1
-    assert parse(str(segments)) == segments
 
 
 @_FUZZ
-@given(st.text() | st.text("[],.0123456789eE+- lincost\n", max_size=40))
+@given(st.text() | st.text("[],.0123456789eE+- lincost()=→>y\n", max_size=40))
 def test_any_text_is_a_schedule_or_a_syntax_error(text):
     _parses_or_says_where(text)
 
 
 @_FUZZ
 @given(
-    _everyday_segments().map(str) | st.sampled_from(sorted(NAMED)),
+    _everyday_segments().map(str) | st.sampled_from([*sorted(NAMED), *_CALLS]),
     st.integers(0, 10**6),
     st.sampled_from(("delete", "insert", "replace")),
     st.characters() | st.sampled_from("[],.-+eE09 lincost"),
@@ -376,7 +513,13 @@ def test_a_valid_text_with_one_slip_is_a_schedule_or_a_syntax_error(text, place,
 
 
 @_FUZZ
-@given(st.lists(st.sampled_from([*SHAPES, *"[],.eE+-019 \n\x1b\udcff٣", "[1,0]", "1e-3"])))
+@given(
+    st.lists(
+        st.sampled_from(
+            [*SHAPES, *FAMILIES, *"[],.()=→seE+-019 \n\x1b\udcff٣", "[1,0]", "1e-3", "gamma="]
+        )
+    )
+)
 def test_any_tokens_in_any_order_are_a_schedule_or_a_syntax_error(tokens):
     _parses_or_says_where("".join(tokens))
 
@@ -393,6 +536,9 @@ _HUGE = {
     "points": "1." * 500_000,
     "one word": "a" * 1_000_000,
     "shapes": "[1,0]" + "lin" * 300_000,
+    "warm-ups": "warmup(1)→" * 100_000 + "1",
+    "arguments": "cosine(" + "1," * 300_000,
+    "milestones": f"multistep(1,[{','.join(map(str, range(1, 10_001)))}])",
 }
 
 
@@ -412,7 +558,7 @@ def test_an_error_in_a_long_text_shows_the_surroundings_of_the_fault(fault):
     with pytest.raises(ScheduleSyntaxError) as caught:
         parse(text)
     first, shown, caret = str(caught.value).split("\n")
-    assert first == "unknown shape 'lni', allowed: lin, cos, const (at character 108900)"
+    assert first == "unknown shape 'lni', allowed: lin, cos, half, exp, const (at character 108900)"
     assert shown.startswith("  …")
     assert shown.endswith("lin[1,10000]lni[1,10001]")
     assert shown[caret.index("^") :] == "lni[1,10001]"

@@ -1,23 +1,39 @@
-"""The segment language of the seeds: parse, print and evaluate, in float64, without TensorFlow.
+"""The language of `--schedule`: parse, check and print, without TensorFlow.
+
+Segments, as the seeds print them (source: seed 000, tables 1 and 2, "LR reduction phases"):
 
     [8.e-4, 0]lin[1.e-3, 5]lin[1.e-3, 12]cos[1.e-5, 20]lin[6.e-6, 26]
 
-A knot `[value, position]` is a learning rate at a position in epochs, from 0 and fractional.
-Between two knots (L0, e0) and (L1, e1), with t = (e − e0)/(e1 − e0):
+A knot `[value, position]` is a learning rate at a position from 0, in epochs (fractional) or in
+steps (`5000s`). Between two knots (L0, e0) and (L1, e1), with t = (e − e0)/(e1 − e0):
 
     lin     L0 + (L1 − L0)·t
     cos     L1 + (L0 − L1)·cos(π/2·t)       a *quarter* cosine: flat at e0, steepest at e1
+    half    L1 + (L0 − L1)·½(1 + cos π·t)   the usual half cosine: flat at both ends
+    exp     L0·(L1/L0)^t                    both rates above 0
     const   L0, and L1 from e1 on
 
 Before the first knot its value holds, from the last knot on the last value does. A bare number is
-a constant schedule. Source: seed 000, tables 1 and 2 ("LR reduction phases").
+a constant schedule; a word of `NAMED` stands for its text.
+
+Families, with their parameters in order or by name: `FAMILIES`.
+
+    cyclic(0.1, 3.0, half_cycle=5000, policy=triangular2)
+    warmup(5, gradual) → multistep(0.1, [40,80,120], gamma=0.2)
+
+A duration is a number with `s` (steps) or `e` (epochs); without either it has the unit of its
+family's source: steps for cyclic, epochs for all others. `→` (or `->`) goes on with the next part
+when one has ended; a part's own time starts at its beginning.
 """
 
 import math
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
-SHAPES = ("lin", "cos", "const")
+from tfsc.schedules.syntax import Reader, TextSyntaxError, cut, number_text
+
+SHAPES = ("lin", "cos", "half", "exp", "const")
+_MOST_PARTS = 20  # of a chain
 
 # Schedules with a name of their own, usable as `--schedule=type2`.
 NAMED = {
@@ -28,48 +44,44 @@ NAMED = {
     "atienza": "[1e-3,0]const[1e-4,81]const[1e-5,121]const[1e-6,161]const[5e-7,181]",
 }
 
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_WORD = re.compile(r"[A-Za-z_]+")
+
+class ScheduleSyntaxError(TextSyntaxError):
+    """A schedule text that breaks the language's rules."""
 
 
-class ScheduleSyntaxError(ValueError):
-    """A schedule text that breaks the language's rules.
-
-    Args:
-        rule: what is wrong, and what is allowed.
-        text: the whole text received.
-        position: index into `text` of the first character at fault.
-    """
-
-    def __init__(self, rule: str, text: str, position: int):
-        self.rule, self.text, self.position = rule, text, position
-        part, at = _excerpt(text, position)
-        super().__init__(f"{rule} (at character {position + 1})\n  {part}\n  {' ' * at}^")
+def between(shape: str, a: float, b: float, t, cos: Callable):
+    """The rate at t, from 0 to 1, between a and b. `cos` is that of floats or of tensors."""
+    if shape == "lin":
+        return a + (b - a) * t
+    if shape == "cos":
+        return b + (a - b) * cos(math.pi / 2 * t)
+    if shape == "half":
+        return b + (a - b) * 0.5 * (1.0 + cos(math.pi * t))
+    if shape == "exp":
+        return a * (b / a) ** t
+    return a + 0.0 * t
 
 
-_SHOWN = 160  # characters of a long text that an error shows, a third of them before the fault
+# --- what a text means ---------------------------------------------------------------------------
 
 
-def _excerpt(text: str, position: int) -> tuple[str, int]:
-    """The part of a text that an error shows, and where in that part the fault is."""
-    start = 0 if len(text) <= _SHOWN else max(0, position - _SHOWN // 3)
-    part = text[start : start + _SHOWN]
-    if start > 0:
-        part = "…" + part[1:]
-    if start + _SHOWN < len(text):
-        part += "…"
-    # One character for one, so that the caret stays under the fault.
-    part = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in part)
-    return part, position - start
+@dataclass(frozen=True)
+class Duration:
+    """A length of training: `number` of epochs (unit "e") or steps ("s")."""
 
+    number: float
+    unit: str
 
-def _cut(word: str) -> str:
-    return word if len(word) <= 40 else word[:40] + "…"
+    def steps(self, steps_per_epoch: int) -> float:
+        return self.number * (steps_per_epoch if self.unit == "e" else 1)
+
+    def __str__(self) -> str:
+        return number_text(self.number) + self.unit
 
 
 @dataclass(frozen=True)
 class Knot:
-    """A learning rate (`value`) at a `position` in epochs."""
+    """A learning rate (`value`) at a `position`, in the unit of its segments."""
 
     value: float
     position: float
@@ -77,156 +89,471 @@ class Knot:
 
 @dataclass(frozen=True)
 class Segments:
-    """A parsed schedule: n knots and the n − 1 shapes between them.
+    """Segment text: n knots and the n − 1 shapes between them.
 
     `str()` gives the canonical text, which parses back to an equal object.
+
+    Attributes:
+        unit: of the positions: "e", epochs, or "s", steps.
     """
 
     knots: tuple[Knot, ...]
     shapes: tuple[str, ...]
+    unit: str = "e"
 
     def value(self, position: float) -> float:
-        """Learning rate at `position` (epochs), in float64."""
+        """Learning rate at `position`, in float64."""
         rate = self.knots[0].value
         for start, shape, end in zip(self.knots[:-1], self.shapes, self.knots[1:], strict=True):
             if position < start.position:
                 break
             t = min((position - start.position) / (end.position - start.position), 1.0)
-            if t == 1.0:
-                rate = end.value
-            elif shape == "lin":
-                rate = start.value + (end.value - start.value) * t
-            elif shape == "cos":
-                rate = end.value + (start.value - end.value) * math.cos(math.pi / 2 * t)
-            else:
-                rate = start.value
+            rate = end.value if t == 1.0 else between(shape, start.value, end.value, t, math.cos)
         return rate
 
+    def extremes(self) -> tuple[float, ...]:
+        return tuple(knot.value for knot in self.knots)
+
+    def length(self) -> Duration | None:
+        """Up to the last knot; None for a constant, which has no end."""
+        return Duration(self.knots[-1].position, self.unit) if self.shapes else None
+
     def __str__(self) -> str:
-        text = _knot_text(self.knots[0])
+        text = self._knot_text(self.knots[0])
         for shape, knot in zip(self.shapes, self.knots[1:], strict=True):
-            text += shape + _knot_text(knot)
+            text += shape + self._knot_text(knot)
         return text
 
+    def _knot_text(self, knot: Knot) -> str:
+        unit = "s" if self.unit == "s" and knot.position else ""
+        return f"[{number_text(knot.value)},{number_text(knot.position)}{unit}]"
 
-def _number_text(number: float) -> str:
-    """Shortest text that reads back as `number`, in the seeds' manner: 8e-4, 1.5e-3, 0.1, 26."""
-    if number == int(number) and abs(number) < 1e6:
-        return str(int(number))
-    if abs(number) >= 0.01 and abs(number) < 1e6:
-        return repr(number)
-    # repr() finds the shortest digits that round-trip; only their layout changes here.
-    for digits in range(17):
-        text = f"{number:.{digits}e}"
-        if float(text) == number:
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a family.
+
+    Attributes:
+        kind: "rate" (from 0), "duration", "durations" (a list), "number" (above 0), "fraction" (0
+            to 1), "factor" (above 0, at most 1), "whole" (from 1), or "word".
+        default: None means required, unless `optional`.
+        unit: of a duration without one.
+        choices: of a word, or of a whole number.
+        low: a "number" must be at least this, or above 0 if this is 0.
+    """
+
+    kind: str
+    default: float | str | None = None
+    optional: bool = False
+    unit: str = "e"
+    choices: tuple = ()
+    low: float = 0.0
+
+    @property
+    def required(self) -> bool:
+        return self.default is None and not self.optional
+
+
+_TO = Parameter("rate", 0.0)
+_LENGTH = Parameter("duration", optional=True)  # default: what is left of the run
+_RATE = Parameter("rate", 1e-3)
+
+# Families by name, each with its parameters in order. `tfsc.schedules.registry` has their classes.
+FAMILIES: dict[str, dict[str, Parameter]] = {
+    "cyclic": {
+        "low": Parameter("rate"),
+        "high": Parameter("rate"),
+        "half_cycle": Parameter("duration", unit="s"),
+        "policy": Parameter(
+            "word",
+            "triangular",
+            choices=("triangular", "triangular2", "exp_range", "sine", "welch"),
+        ),
+        "gamma": Parameter("factor", optional=True),
+        "cycles": Parameter("number", optional=True),
+    },
+    "one_cycle": {
+        "max": Parameter("rate"),
+        "start": Parameter("rate", optional=True),
+        "end": Parameter("rate", optional=True),
+        "length": _LENGTH,
+        "peak": Parameter("fraction", 0.3),
+        "phases": Parameter("whole", 2, choices=(2, 3)),
+        "anneal": Parameter("word", "cosine", choices=("cosine", "linear")),
+    },
+    "warm_restarts": {
+        "rate": Parameter("rate"),
+        "period": Parameter("duration"),
+        "mult": Parameter("number", 1.0, low=1.0),
+        "to": _TO,
+    },
+    "multistep": {
+        "rate": Parameter("rate"),
+        "milestones": Parameter("durations"),
+        "gamma": Parameter("number", 0.1),
+    },
+    "cosine": {"rate": _RATE, "to": _TO, "length": _LENGTH},
+    "exponential": {
+        "rate": _RATE,
+        "gamma": Parameter("factor", 0.95),
+        "every": Parameter("duration", Duration(1.0, "e")),
+        "length": _LENGTH,
+    },
+    "polynomial": {
+        "rate": _RATE,
+        "to": _TO,
+        "power": Parameter("number", 1.0),
+        "length": _LENGTH,
+    },
+    "warmup": {
+        "length": Parameter("duration"),
+        "policy": Parameter("word", "gradual", choices=("gradual", "constant")),
+        "start": Parameter("fraction", optional=True),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A family and its arguments, defaults filled in; None is the family's own default."""
+
+    family: str
+    arguments: tuple[tuple[str, object], ...]
+
+    def __getitem__(self, name: str):
+        return dict(self.arguments)[name]
+
+    def replace(self, **changes: object) -> "Call":
+        return Call(self.family, tuple((dict(self.arguments) | changes).items()))
+
+    def extremes(self) -> tuple[float, ...]:
+        """The rates between which it moves, as far as they are known."""
+        kinds = FAMILIES[self.family]
+        rates = (value for name, value in self.arguments if kinds[name].kind == "rate")
+        return tuple(rate for rate in rates if rate is not None)
+
+    def length(self) -> Duration | None:
+        arguments = dict(self.arguments)
+        if self.family == "cyclic" and arguments["cycles"]:
+            half = arguments["half_cycle"]
+            return Duration(2 * half.number * arguments["cycles"], half.unit)
+        return arguments.get("length")
+
+    def __str__(self) -> str:
+        parts, by_position = [], True
+        for name, value in self.arguments:
+            parameter = FAMILIES[self.family][name]
+            if value == parameter.default:
+                by_position = False
+                continue
+            text = _value_text(value)
+            parts.append(text if by_position and parameter.required else f"{name}={text}")
+        return f"{self.family}({','.join(parts)})"
+
+
+def _value_text(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{','.join(map(str, value))}]"
+    return number_text(value) if isinstance(value, int | float) else str(value)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Parts one after another; all but the last have an end."""
+
+    parts: tuple[Segments | Call, ...]
+
+    def extremes(self) -> tuple[float, ...]:
+        return tuple(rate for part in self.parts for rate in part.extremes())
+
+    def __str__(self) -> str:
+        return "→".join(map(str, self.parts))
+
+
+Schedule = Segments | Call | Chain
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def parse(text: str) -> Schedule:
+    """Parse a schedule: segments, a number, a name of `NAMED`, a family, or a chain of those.
+
+    Raises:
+        ScheduleSyntaxError: with the position of the first fault, shown by a caret.
+    """
+    reader = Reader(text.replace("\n", " ").replace("\t", " "), ScheduleSyntaxError)
+    if reader.done():
+        raise reader.fail("a schedule cannot be empty; write [8.e-4, 0]lin[1.e-3, 5] or a number")
+    parts, starts = [], []
+    while True:
+        reader.skip_blanks()
+        starts.append(reader.at)
+        if len(parts) == _MOST_PARTS:
+            raise reader.fail(f"a schedule may have at most {_MOST_PARTS} parts")
+        parts.append(_part(reader))
+        if reader.done():
             break
-    mantissa, exponent = text.split("e")
-    return f"{mantissa}e{int(exponent)}"
+        if not reader.take("→", "->"):
+            raise reader.fail(
+                f"expected '→' and another schedule, or the end, found {reader.found()}"
+            )
+        if parts[-1].length() is None:
+            name = parts[-1].family if isinstance(parts[-1], Call) else "a constant"
+            raise reader.fail(
+                f"{name} has no end here, so nothing can follow it{_how_to_end(parts[-1])}",
+                starts[-1],
+            )
+    if isinstance(parts[-1], Call) and parts[-1].family == "warmup":
+        raise reader.fail(
+            "a warmup needs a schedule to lead to: warmup(5) → cosine(0.1)", starts[-1]
+        )
+    return parts[0] if len(parts) == 1 else Chain(tuple(parts))
 
 
-def _knot_text(knot: Knot) -> str:
-    return f"[{_number_text(knot.value)},{_number_text(knot.position)}]"
+def _how_to_end(part: Segments | Call) -> str:
+    if isinstance(part, Segments):
+        return "; write [rate,0]const[rate,end]"
+    if part.family == "cyclic":
+        return "; give it cycles="
+    return "; give it a length=" if "length" in FAMILIES[part.family] else ""
 
 
-class _Reader:
-    """A cursor over schedule text that skips blanks and knows where it stands."""
-
-    def __init__(self, text: str):
-        self.text, self.at = text, 0
-
-    def skip_blanks(self) -> None:
-        while self.at < len(self.text) and self.text[self.at].isspace():
-            self.at += 1
-
-    def done(self) -> bool:
-        self.skip_blanks()
-        return self.at == len(self.text)
-
-    def fail(self, rule: str, position: int | None = None) -> ScheduleSyntaxError:
-        return ScheduleSyntaxError(rule, self.text, self.at if position is None else position)
-
-    def found(self) -> str:
-        return repr(self.text[self.at]) if self.at < len(self.text) else "the end of the text"
-
-    def expect(self, mark: str, where: str) -> None:
-        self.skip_blanks()
-        if not self.text.startswith(mark, self.at):
-            raise self.fail(f"expected '{mark}' {where}, found {self.found()}")
-        self.at += len(mark)
-
-    def number(self, what: str) -> float:
-        self.skip_blanks()
-        match = _NUMBER.match(self.text, self.at)
-        if not match:
-            raise self.fail(f"expected {what}, a number such as 8.e-4, found {self.found()}")
-        value = float(match.group())
-        if not math.isfinite(value) or value < 0:
-            received = _cut(match.group())
-            raise self.fail(f"{what} must be finite and at least 0, received {received}")
-        self.at = match.end()
-        return value
-
-    def shape(self) -> str:
-        self.skip_blanks()
-        match = _WORD.match(self.text, self.at)
-        allowed = ", ".join(SHAPES)
-        if not match:
-            raise self.fail(f"expected a shape ({allowed}) between knots, found {self.found()}")
-        if match.group() not in SHAPES:
-            raise self.fail(f"unknown shape {_cut(match.group())!r}, allowed: {allowed}")
-        self.at = match.end()
-        return match.group()
+def _part(reader: Reader) -> Segments | Call:
+    name = reader.peek_word()
+    if name in NAMED:
+        reader.word()
+        return _segments(Reader(NAMED[name], ScheduleSyntaxError))
+    if name:
+        return _call(reader)
+    if reader.text[reader.at : reader.at + 1] == "[":
+        return _segments(reader)
+    return Segments((Knot(reader.number("a learning rate"), 0.0),), ())
 
 
-def _parse_knot(reader: _Reader) -> tuple[Knot, int]:
-    """Read one knot; also return where its position's digits start, for later error marks."""
+def _segments(reader: Reader) -> Segments:
+    knots, shapes, unit = [], [], None
+    while True:
+        value_at, knot, position_at, knot_unit = _knot(reader)
+        if knots and knot.position <= knots[-1].position:
+            raise reader.fail(
+                f"epochs must increase from knot to knot: {number_text(knot.position)} after "
+                f"{number_text(knots[-1].position)}",
+                position_at,
+            )
+        if knot.position and unit and knot_unit != unit:
+            raise reader.fail(
+                "positions must all be in epochs or all in steps (5000s)", position_at
+            )
+        unit = knot_unit if knot.position else unit
+        if shapes and shapes[-1] == "exp" and not (knots[-1].value and knot.value):
+            raise reader.fail("an exp segment needs learning rates above 0", value_at)
+        knots.append(knot)
+        if reader.done() or reader.text.startswith(("→", "->"), reader.at):
+            return Segments(tuple(knots), tuple(shapes), unit or "e")
+        shapes.append(_shape(reader))
+
+
+def _knot(reader: Reader) -> tuple[int, Knot, int, str]:
+    """Read one knot; also where its value and its position start, and the position's unit."""
     reader.expect("[", "to open a knot [value, epoch]")
+    reader.skip_blanks()
+    value_at = reader.at
     value = reader.number("a learning rate")
     reader.expect(",", "between a knot's learning rate and its epoch")
     reader.skip_blanks()
     position_at = reader.at
     position = reader.number("an epoch")
+    unit = _unit(reader, "e")
     reader.expect("]", "to close the knot")
-    return Knot(value, position), position_at
+    return value_at, Knot(value, position), position_at, unit
 
 
-def parse(text: str) -> Segments:
-    """Parse segment text, a name from `NAMED`, or a bare number (a constant schedule).
+def _unit(reader: Reader, default: str) -> str:
+    """The letter right after a number."""
+    letter = reader.text[reader.at : reader.at + 1]
+    following = reader.text[reader.at + 1 : reader.at + 2]
+    if letter not in ("s", "e") or following.isalnum() or following == "_":
+        return default
+    reader.at += 1
+    return letter
+
+
+def _shape(reader: Reader) -> str:
+    allowed = ", ".join(SHAPES)
+    word = reader.peek_word()
+    if not word:
+        raise reader.fail(f"expected a shape ({allowed}) between knots, found {reader.found()}")
+    if word not in SHAPES:
+        raise reader.fail(f"unknown shape {cut(word)!r}, allowed: {allowed}")
+    return reader.word()
+
+
+def _call(reader: Reader) -> Call:
+    start = reader.at
+    family = reader.word()
+    if family not in FAMILIES:
+        names = ", ".join((*NAMED, *(f"{name}(…)" for name in FAMILIES)))
+        raise reader.fail(
+            f"no schedule is named {cut(family)!r}; names: {names}; or [value, epoch]lin…", start
+        )
+    parameters, given = FAMILIES[family], {}
+    end = reader.at
+    if reader.take("("):
+        by_position = True
+        while not reader.take(")"):
+            if given:
+                reader.expect(",", f"or ')' after an argument of {family}")
+            name, by_position = _argument_name(reader, family, given, by_position)
+            given[name] = _value(reader, f"{name} of {family}", parameters[name])
+        end = reader.at - 1
+    missing = [name for name, p in parameters.items() if p.required and name not in given]
+    if missing:
+        order = ", ".join(parameters)
+        raise reader.fail(f"{family} needs {missing[0]}; its parameters: {order}", end)
+    filled = {name: given.get(name, parameter.default) for name, parameter in parameters.items()}
+    call = Call(family, tuple(filled.items()))
+    if fault := _fault(call):
+        raise reader.fail(fault, start)
+    return call
+
+
+def _argument_name(reader: Reader, family: str, given: dict, by_position: bool) -> tuple[str, bool]:
+    """Which parameter comes next, its name stepped over where one stands."""
+    parameters = FAMILIES[family]
+    reader.skip_blanks()
+    start = reader.at
+    word = reader.word()
+    if word and reader.take("="):
+        if word not in parameters:
+            order = ", ".join(parameters)
+            raise reader.fail(f"{family} has no parameter {cut(word)!r}; it has: {order}", start)
+        if word in given:
+            raise reader.fail(f"{word} of {family} is given twice", start)
+        return word, False
+    reader.at = start
+    if not by_position:
+        raise reader.fail(f"after a named argument of {family}, all must be named", start)
+    if len(given) == len(parameters):
+        raise reader.fail(f"{family} has only {len(parameters)} parameters", start)
+    return list(parameters)[len(given)], True
+
+
+def _value(reader: Reader, what: str, parameter: Parameter) -> object:
+    reader.skip_blanks()
+    start = reader.at
+    if parameter.kind == "word":
+        word = reader.word()
+        if word not in parameter.choices:
+            allowed = ", ".join(parameter.choices)
+            found = repr(cut(word)) if word else reader.found()
+            raise reader.fail(f"{what} must be one of {allowed}, found {found}", start)
+        return word
+    if parameter.kind == "duration":
+        return _duration(reader, what, parameter)
+    if parameter.kind == "durations":
+        return _durations(reader, what, parameter)
+    value = reader.number(what)
+    if parameter.kind == "fraction" and not 0 <= value <= 1:
+        raise reader.fail(f"{what} must be from 0 to 1, received {number_text(value)}", start)
+    if parameter.kind == "factor" and not 0 < value <= 1:
+        raise reader.fail(
+            f"{what} must be above 0 and at most 1, received {number_text(value)}", start
+        )
+    if parameter.kind == "number" and (value < parameter.low or value == 0):
+        least = f"at least {number_text(parameter.low)}" if parameter.low else "above 0"
+        raise reader.fail(f"{what} must be {least}, received {number_text(value)}", start)
+    if parameter.kind == "whole" and value not in parameter.choices:
+        allowed = " or ".join(map(str, parameter.choices))
+        raise reader.fail(f"{what} must be {allowed}, received {number_text(value)}", start)
+    return int(value) if parameter.kind == "whole" else value
+
+
+def _duration(reader: Reader, what: str, parameter: Parameter) -> Duration:
+    reader.skip_blanks()
+    start = reader.at
+    number = reader.number(f"{what}, a duration")
+    if number == 0:
+        raise reader.fail(f"{what} must be above 0", start)
+    return Duration(number, _unit(reader, parameter.unit))
+
+
+def _durations(reader: Reader, what: str, parameter: Parameter) -> tuple[Duration, ...]:
+    reader.expect("[", f"to open the list of {what}")
+    found = []
+    while True:
+        reader.skip_blanks()
+        start = reader.at
+        duration = _duration(reader, what, parameter)
+        if found and duration.unit != found[-1].unit:
+            raise reader.fail(f"{what} must all be in epochs or all in steps", start)
+        if found and duration.number <= found[-1].number:
+            raise reader.fail(f"{what} must increase", start)
+        found.append(duration)
+        if reader.take("]"):
+            return tuple(found)
+        reader.expect(",", f"or ']' in the list of {what}")
+
+
+def _fault(call: Call) -> str | None:
+    """A rule about two arguments together that a call breaks."""
+    arguments = dict(call.arguments)
+    if call.family == "cyclic":
+        if arguments["policy"] == "exp_range" and arguments["gamma"] is None:
+            return "cyclic with policy=exp_range needs gamma, such as gamma=0.99994"
+        if arguments["policy"] != "exp_range" and arguments["gamma"] is not None:
+            return f"cyclic has gamma only with policy=exp_range, not {arguments['policy']}"
+    if call.family == "one_cycle":
+        highest = 0.5 if arguments["phases"] == 3 else 1.0
+        if not 0 < arguments["peak"] < highest:
+            return f"peak of one_cycle must be above 0 and below {highest:g} with its phases"
+    return None
+
+
+# --- momentum ------------------------------------------------------------------------------------
+
+
+def parse_momentum(text: str, schedule: Schedule) -> Schedule:
+    """Parse `--momentum`: a number or schedule text with values below 1, or `inverse(high, low)`.
+
+    `inverse(0.95, 0.85)` moves against the learning rate of a `one_cycle` or `cyclic` schedule:
+    from high to low while the rate rises, and back (Smith, "A disciplined approach", 1cycle).
 
     Raises:
-        ScheduleSyntaxError: with the position of the first fault, shown by a caret.
+        ScheduleSyntaxError: with the position of the first fault.
     """
-    text = text.replace("\n", " ").replace("\t", " ")
-    name = text.strip()
-    if name in NAMED:
-        return parse(NAMED[name])
-    reader = _Reader(text)
-    if reader.done():
-        raise reader.fail("a schedule cannot be empty; write [8.e-4, 0]lin[1.e-3, 5] or a number")
-    if _WORD.match(text, reader.at):
-        names = ", ".join(NAMED)
-        raise reader.fail(
-            f"no schedule is named {_cut(name)!r}; names: {names}; or [value, epoch]lin…"
-        )
-    if text[reader.at] != "[":
-        value = reader.number("a learning rate")
-        if not reader.done():
+    reader = Reader(text.replace("\n", " ").replace("\t", " "), ScheduleSyntaxError)
+    if reader.peek_word() != "inverse":
+        momentum = parse(text)
+        if max(momentum.extremes()) >= 1:
+            reader.skip_blanks()
             raise reader.fail(
-                f"nothing may follow a constant learning rate, found {reader.found()}"
+                f"momentum must stay below 1, goes to {number_text(max(momentum.extremes()))}"
             )
-        return Segments((Knot(value, 0.0),), ())
+        return momentum
+    start = reader.at
+    reader.word()
+    reader.expect("(", "after inverse, as in inverse(0.95, 0.85)")
+    high = _momentum_value(reader)
+    reader.expect(",", "between inverse's two momenta")
+    low = _momentum_value(reader)
+    reader.expect(")", "after inverse's two momenta")
+    if not reader.done():
+        raise reader.fail(f"nothing may follow inverse(…), found {reader.found()}")
+    family = schedule.family if isinstance(schedule, Call) else ""
+    if family == "one_cycle":
+        return schedule.replace(max=low, start=high, end=high)
+    if family == "cyclic":
+        return schedule.replace(low=high, high=low)
+    raise reader.fail(
+        "inverse(…) needs a --schedule that is one_cycle(…) or cyclic(…), and no more", start
+    )
 
-    knot, _ = _parse_knot(reader)
-    knots, shapes = [knot], []
-    while not reader.done():
-        shapes.append(reader.shape())
-        knot, position_at = _parse_knot(reader)
-        if knot.position <= knots[-1].position:
-            previous = _number_text(knots[-1].position)
-            raise reader.fail(
-                f"epochs must increase from knot to knot: {_number_text(knot.position)} after "
-                f"{previous}",
-                position_at,
-            )
-        knots.append(knot)
-    return Segments(tuple(knots), tuple(shapes))
+
+def _momentum_value(reader: Reader) -> float:
+    reader.skip_blanks()
+    start = reader.at
+    value = reader.number("a momentum")
+    if value >= 1:
+        raise reader.fail(f"momentum must be below 1, received {number_text(value)}", start)
+    return value

@@ -1,23 +1,25 @@
-"""`SegmentSchedule`: the segment language as a Keras learning-rate schedule."""
+"""`SegmentSchedule`: segment text as a Keras learning-rate schedule."""
 
 import math
 
 import keras
-from keras import ops
 
 from tfsc.schedules import language
+from tfsc.schedules.base import Schedule
 
 _LAST_STEP = 2**31 - 1  # fits every integer type a step may have
 
 
 @keras.saving.register_keras_serializable("tfsc")
-class SegmentSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Piecewise linear, quarter-cosine and constant learning rate, written as the seeds print it.
+class SegmentSchedule(Schedule):
+    """Learning rate in segments between knots, written as the seeds print it.
 
-    With e = step / steps_per_epoch (per="epoch": its integer part), and for the segment
-    (L0, e0)–(L1, e1) that holds e, t = (e − e0)/(e1 − e0):
+    With e the position of a step, in epochs or steps as the text has it (per="epoch": that of the
+    epoch's start), and for the segment (L0, e0)–(L1, e1) that holds e, t = (e − e0)/(e1 − e0):
 
-        lin: L0 + (L1 − L0)·t      cos: L1 + (L0 − L1)·cos(π/2·t)      const: L0
+        lin:   L0 + (L1 − L0)·t                 const: L0
+        cos:   L1 + (L0 − L1)·cos(π/2·t)        exp:   L0·(L1/L0)^t
+        half:  L1 + (L0 − L1)·½(1 + cos π·t)
 
     Example:
         >>> schedule = SegmentSchedule("[8.e-4, 0]lin[1.e-3, 5]", steps_per_epoch=781)
@@ -31,7 +33,7 @@ class SegmentSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     Raises:
         ScheduleSyntaxError: if `text` breaks the language's rules.
-        ValueError: if another argument is out of range.
+        ValueError: if it is another schedule than segments, or an argument is out of range.
 
     Source: seed 000, tables 1 and 2; the quarter cosine is inferred from its illustrations.
     """
@@ -44,42 +46,41 @@ class SegmentSchedule(keras.optimizers.schedules.LearningRateSchedule):
             )
         if per not in ("step", "epoch"):
             raise ValueError(f"per must be 'step' or 'epoch'. Received: {per!r}")
-        self.segments = language.parse(text)
+        segments = language.parse(text)
+        if not isinstance(segments, language.Segments):
+            raise ValueError(
+                "text must be segments, a name of them, or a number; "
+                f"tfsc.schedules.registry.build makes every schedule. Received: {text!r}"
+            )
+        self.segments = segments
         self.steps_per_epoch = int(steps_per_epoch)
         self.per = per
 
-    def __call__(self, step):
-        """Learning rate (float32 scalar) at `step`, an integer count of finished updates."""
+    def rate(self, step, xp):
+        unit = self.steps_per_epoch if self.segments.unit == "e" else 1
         if self.per == "epoch":
-            epoch = ops.cast(ops.floor_divide(step, self.steps_per_epoch), "float32")
+            # Half a step more: compilers turn /n into ·(1/n), which could miss an epoch's start.
+            epoch = xp.floor((step + 0.5) / self.steps_per_epoch)
+            position = epoch * (self.steps_per_epoch / unit)
         else:
-            epoch = ops.cast(step, "float32") / self.steps_per_epoch
+            position = step / unit
         knots, shapes = self.segments.knots, self.segments.shapes
-        rate = ops.full_like(epoch, knots[0].value)
+        rate = knots[0].value + 0.0 * position
         for start, shape, end in zip(knots[:-1], shapes, knots[1:], strict=True):
-            t = ops.clip((epoch - start.position) / (end.position - start.position), 0.0, 1.0)
-            if shape == "lin":
-                value = start.value + (end.value - start.value) * t
-            elif shape == "cos":
-                value = end.value + (start.value - end.value) * ops.cos(math.pi / 2 * t)
-            else:
-                value = ops.full_like(epoch, start.value)
-            rate = ops.where(step >= self._first_step(start), value, rate)
-        return ops.where(step >= self._first_step(knots[-1]), knots[-1].value, rate)
+            t = xp.clip((position - start.position) / (end.position - start.position), 0.0, 1.0)
+            value = language.between(shape, start.value, end.value, t, xp.cos)
+            rate = xp.where(step >= self._first_step(start), value, rate)
+        return xp.where(step >= self._first_step(knots[-1]), knots[-1].value, rate)
 
     def _first_step(self, knot: language.Knot) -> int:
-        """The step from which a knot holds, as an integer: compilers turn /n into ·(1/n)."""
-        moves_per_epoch = 1 if self.per == "epoch" else self.steps_per_epoch
+        """The step from which a knot holds, as an integer, for the same reason."""
+        unit = self.steps_per_epoch if self.segments.unit == "e" else 1
+        held = self.steps_per_epoch if self.per == "epoch" else 1  # steps from move to move
         position = min(knot.position, _LAST_STEP)
-        move = math.floor(position * moves_per_epoch)
-        while move / moves_per_epoch < position:
+        move = math.floor(position * unit / held)
+        while move * held / unit < position:
             move += 1
-        return min(move * (self.steps_per_epoch // moves_per_epoch), _LAST_STEP)
-
-    def value(self, step: int) -> float:
-        """The same learning rate in float64, without TensorFlow: for tables and plots."""
-        epoch = step // self.steps_per_epoch if self.per == "epoch" else step / self.steps_per_epoch
-        return self.segments.value(epoch)
+        return min(move * held, _LAST_STEP)
 
     def get_config(self):
         return {

@@ -1,0 +1,116 @@
+"""Schedules from text: `build` makes the one that `--schedule` or `--momentum` names."""
+
+from collections.abc import Callable
+
+from tfsc.errors import RecipeError
+from tfsc.schedules import language
+from tfsc.schedules.base import Schedule
+from tfsc.schedules.compose import PerEpoch, Sequence, Warmup
+from tfsc.schedules.cosine import Cosine
+from tfsc.schedules.cyclic import Cyclic
+from tfsc.schedules.exponential import Exponential
+from tfsc.schedules.multistep import MultiStep
+from tfsc.schedules.one_cycle import OneCycle
+from tfsc.schedules.polynomial import Polynomial
+from tfsc.schedules.segments import SegmentSchedule
+from tfsc.schedules.warm_restarts import WarmRestarts
+
+
+def build(
+    text: str | language.Schedule, steps_per_epoch: int, total_steps: int, per: str = "step"
+) -> Schedule:
+    """The schedule of a text, for a run of this length.
+
+    Args:
+        text: see `tfsc.schedules.language`; or what its `parse` returned.
+        steps_per_epoch: optimizer steps in one epoch.
+        total_steps: of the run: the length of a schedule, or of the last part of a chain, that
+            states none.
+        per: "step", or "epoch" to move at the start of each epoch only.
+
+    Raises:
+        ScheduleSyntaxError: if the text breaks the language's rules.
+        RecipeError: if the run is too short for it.
+    """
+    parsed = language.parse(text) if isinstance(text, str) else text
+    if isinstance(parsed, language.Segments):
+        return SegmentSchedule(str(parsed), steps_per_epoch, per)
+    parts = parsed.parts if isinstance(parsed, language.Chain) else (parsed,)
+    schedule = _chain(list(parts), steps_per_epoch, total_steps)
+    return PerEpoch(schedule, steps_per_epoch) if per == "epoch" else schedule
+
+
+def _chain(parts: list, steps_per_epoch: int, steps: int) -> Schedule:
+    """The parts in order; the last one's default length is what the others leave of `steps`."""
+    part, *rest = parts
+    length = part.length()
+    length = steps if length is None else length.steps(steps_per_epoch)
+    if rest and length >= steps:
+        raise RecipeError(
+            f"--schedule: {part} takes {length:g} steps, the run leaves {steps:g} "
+            f"({steps_per_epoch} an epoch): nothing of {rest[0]} would be seen"
+        )
+    if isinstance(part, language.Segments):
+        first = SegmentSchedule(str(part), steps_per_epoch)
+    elif part.family == "warmup":
+        then = _chain(rest, steps_per_epoch, steps - length)
+        return Warmup(then, length, part["policy"], part["start"])
+    else:
+        first = FAMILIES[part.family](part, _Run(steps_per_epoch, length))
+    return Sequence(first, length, _chain(rest, steps_per_epoch, steps - length)) if rest else first
+
+
+class _Run:
+    """What a family needs to know beside its arguments."""
+
+    def __init__(self, steps_per_epoch: int, length: float):
+        self.steps_per_epoch, self.length = steps_per_epoch, length
+
+    def steps(self, duration: language.Duration) -> float:
+        return duration.steps(self.steps_per_epoch)
+
+
+def _cyclic(call: language.Call, run: _Run) -> Schedule:
+    gamma = 1.0 if call["gamma"] is None else call["gamma"]
+    half_cycle = run.steps(call["half_cycle"])
+    return Cyclic(call["low"], call["high"], half_cycle, call["policy"], gamma, call["cycles"])
+
+
+def _one_cycle(call: language.Call, run: _Run) -> Schedule:
+    if run.length < 2:
+        raise RecipeError(f"--schedule: {call} needs at least 2 steps, received {run.length:g}")
+    names = ("start", "end", "peak", "phases", "anneal")
+    return OneCycle(call["max"], run.length, **{name: call[name] for name in names})
+
+
+def _warm_restarts(call: language.Call, run: _Run) -> Schedule:
+    return WarmRestarts(call["rate"], run.steps(call["period"]), call["mult"], call["to"])
+
+
+def _multistep(call: language.Call, run: _Run) -> Schedule:
+    milestones = [run.steps(milestone) for milestone in call["milestones"]]
+    return MultiStep(call["rate"], milestones, call["gamma"])
+
+
+def _cosine(call: language.Call, run: _Run) -> Schedule:
+    return Cosine(call["rate"], run.length, call["to"])
+
+
+def _exponential(call: language.Call, run: _Run) -> Schedule:
+    end = None if call["length"] is None else run.length
+    return Exponential(call["rate"], run.steps(call["every"]), call["gamma"], end)
+
+
+def _polynomial(call: language.Call, run: _Run) -> Schedule:
+    return Polynomial(call["rate"], run.length, call["to"], call["power"])
+
+
+FAMILIES: dict[str, Callable[[language.Call, _Run], Schedule]] = {
+    "cyclic": _cyclic,
+    "one_cycle": _one_cycle,
+    "warm_restarts": _warm_restarts,
+    "multistep": _multistep,
+    "cosine": _cosine,
+    "exponential": _exponential,
+    "polynomial": _polynomial,
+}

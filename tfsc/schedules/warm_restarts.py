@@ -1,0 +1,71 @@
+"""`WarmRestarts`: cosine annealing that starts anew."""
+
+import math
+
+import keras
+import numpy as np
+
+from tfsc.schedules.base import Schedule, above_zero, at_least
+
+_LAST_STEP = 2.0**31
+
+
+@keras.saving.register_keras_serializable("tfsc")
+class WarmRestarts(Schedule):
+    """The rate falls by half a cosine over T_i steps, then starts anew; T_{i+1} = mult·T_i.
+
+        rate = to + (rate₀ − to)·½(1 + cos(π·T_cur/T_i)),   T_cur: steps since the restart
+
+    Args:
+        rate: rate₀, from 0.
+        period: T_0, steps, above 0; a fraction is rounded up.
+        mult: T_mult, at least 1.
+        to: rate at the end of each period, never quite reached.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Source: Loshchilov and Hutter, "SGDR", 2017, equation 5; seeds 003 and 004.
+    """
+
+    def __init__(self, rate: float, period: float, mult: float = 1.0, to: float = 0.0):
+        super().__init__()
+        self.initial_rate = at_least("rate", rate, 0)
+        self.period = math.ceil(above_zero("period", period))
+        self.mult = at_least("mult", mult, 1)
+        self.to = at_least("to", to, 0)
+        self._begins, self._lengths = _periods(self.period, self.mult)
+
+    def _current(self, step, xp):
+        """Begin and length of the period that holds `step`."""
+        if self.mult == 1:
+            # Half a step more: compilers turn /n into ·(1/n), which could miss a restart.
+            return xp.floor((step + 0.5) / self.period) * self.period, self.period
+        # By comparison, for the same reason: a logarithm would miss restarts.
+        reached = xp.expand_dims(step, -1) >= np.ceil(self._begins[1:])
+        index = xp.sum(xp.where(reached, 1, 0), axis=-1)
+        return xp.take(self._begins, index), xp.take(self._lengths, index)
+
+    def rate(self, step, xp):
+        begin, length = self._current(step, xp)
+        if xp is not np and self.mult != 1:
+            begin, length = xp.cast(begin, "float32"), xp.cast(length, "float32")
+        t = xp.clip((step - begin) / length, 0.0, 1.0)
+        return self.to + (self.initial_rate - self.to) * 0.5 * (1.0 + xp.cos(math.pi * t))
+
+    def get_config(self):
+        return {
+            "rate": self.initial_rate,
+            "period": self.period,
+            "mult": self.mult,
+            "to": self.to,
+        }
+
+
+def _periods(period: float, mult: float) -> tuple[np.ndarray, np.ndarray]:
+    """Begins and lengths of all periods that a run can reach, in float64."""
+    begins, lengths = [0.0], [float(period)]
+    while mult > 1 and begins[-1] + lengths[-1] < _LAST_STEP:
+        begins.append(begins[-1] + lengths[-1])
+        lengths.append(lengths[-1] * mult)
+    return np.array(begins), np.array(lengths)
