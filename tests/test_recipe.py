@@ -113,7 +113,10 @@ _BAD_VALUES = [
     ("flip", None, "true or false"),
     ("schedule_per", "batch", "one of step, epoch"),
     ("optimizer", "Adam", "one of adamw, adam, sgd"),
-    ("momentum", 1.0, "a number from 0.0 to 0.9999"),
+    ("momentum", 0.9, "text on one line"),
+    ("batch_schedule", 128, "text on one line"),
+    ("scale_lr_from", -1, "a whole number from 0 to 65536"),
+    ("micro_batch", 8.0, "a whole number from 0 to 65536"),
     ("wd", -0.19, "a number from 0.0 to 1000.0"),
     ("wd", float("inf"), "a number from 0.0 to 1000.0"),
     ("wd", True, "a number from 0.0 to 1000.0"),
@@ -198,6 +201,15 @@ def test_false_may_be_written_in_several_ways(argument):
         ),
         ({"shortcut_kernels": (1, 2, 3)}, "--shortcut_kernels=1,2,3: kernel sizes must be odd"),
         ({"stack_units": (1,) * 17}, f"--stack_units={'1,' * 16}1: must have at most 16 stacks"),
+        ({"micro_batch": 48}, "--micro_batch=48: must divide the batch size 64"),
+        (
+            {"micro_batch": 64, "batch_schedule": "[64,0]const[160,2]"},
+            "--micro_batch=64: must divide the batch size 160",
+        ),
+        (
+            {"replicas": 2, "micro_batch": 32},
+            "--micro_batch=32: must be 0 with --replicas=2",
+        ),
         ({"replicas": 3}, "--replicas=3: must divide --batch_size=64 into equal shares"),
         (
             {"replicas": 2, "steps_per_execution": 4},
@@ -229,13 +241,22 @@ def test_one_shortcut_kernel_stands_for_all_stacks():
     assert Recipe(shortcut_kernels=(3,)).digest == Recipe(shortcut_kernels=(3, 3, 3)).digest
 
 
-def test_a_bad_schedule_is_an_error_with_a_caret_under_the_fault():
+@pytest.mark.parametrize(
+    ("name", "text", "rule", "at"),
+    [
+        ("schedule", "[8e-4,0]lni[1e-3,5]", "unknown shape 'lni', allowed: lin, cos, half", 8),
+        ("schedule", "cyclic(0.1,3)", "cyclic needs half_cycle", 12),
+        ("momentum", "inverse(0.95,1.1)", "momentum must be below 1, received 1.1", 13),
+        ("batch_schedule", "[64,0]lin[128,5]", "batch sizes jump", 0),
+    ],
+)
+def test_a_bad_text_is_an_error_with_a_caret_under_the_fault(name, text, rule, at):
     with pytest.raises(RecipeError) as caught:
-        Recipe(schedule="[8e-4,0]lni[1e-3,5]")
-    first, text, caret = str(caught.value).split("\n")
-    assert first.startswith("--schedule: unknown shape 'lni', allowed: lin, cos, const")
-    assert text == "  [8e-4,0]lni[1e-3,5]"
-    assert caret == "          ^"
+        Recipe(**{name: text})
+    first, shown, caret = str(caught.value).split("\n")
+    assert first.startswith(f"--{name}: {rule}")
+    assert shown == "  " + text
+    assert caret == "  " + " " * at + "^"
 
 
 @pytest.mark.parametrize("schedule", ["", "type3", "[8e-4,5]lin[1e-3,5]", "-1", 0.001, "1\n2"])
@@ -307,7 +328,10 @@ _OTHER_VALUES = {
     "schedule": "type2",
     "schedule_per": "epoch",
     "optimizer": "sgd",
-    "momentum": 0.95,
+    "batch_schedule": "[64,0]const[128,5]",
+    "micro_batch": 32,
+    "scale_lr_from": 32,
+    "momentum": "0.95",
     "wd": 0.2,
     "l2": 1e-4,
     "ema": 0.99,
@@ -437,8 +461,14 @@ def _values(name, setting):
         return st.from_regex(r"\A[A-Za-z0-9_]+([-./:]?[a-z0-9]+)*\Z")
     if name == "schedule":
         return st.sampled_from(
-            [*language.NAMED, "0.1", "[8.e-4, 0]lin[1.0e-3, 5]", "[1,0] const [0.5, 2.5]"]
+            [*language.NAMED, "0.1", "[1,0] const [0.5, 2.5]", "warmup(2) -> cyclic(.1,3,50s)"]
         )
+    if name == "momentum":
+        return st.sampled_from(["0.9", "[0.95, 0]lin[0.85, 5]lin[0.95,10]", "cosine(.9)"])
+    if name == "batch_schedule":
+        return st.sampled_from(["", "[64,0] const [128,3]"])
+    if name == "micro_batch":
+        return st.sampled_from([0, 1, 32])
     if name == "replicas":
         return st.sampled_from([1, 2, 64])
     if name == "shortcut_kernels":
@@ -465,7 +495,9 @@ def _recipes(draw):
         values["wd"] = 0.0
     if values.get("replicas", 1) > 1:
         values |= {"batch_size": 64, "xla": "off", "precision": "bf16", "steps_per_execution": 1}
-        values |= {"data_on": "host"}
+        values |= {"data_on": "host", "batch_schedule": "", "micro_batch": 0}
+    if values.get("batch_schedule") or values.get("micro_batch"):
+        values["batch_size"] = 64
     return Recipe(**values)
 
 

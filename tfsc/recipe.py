@@ -16,7 +16,7 @@ from absl import flags
 from tfsc import __version__
 from tfsc.errors import RecipeError
 from tfsc.flagfile import shown
-from tfsc.schedules import language
+from tfsc.schedules import language, texts
 from tfsc.setting import Setting
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
@@ -73,6 +73,20 @@ class Recipe:
         0, "Train on this many examples, drawn stratified; 0: all.", low=0, high=_LIMIT
     )
     batch_size: int = _setting(64, "Training examples in one optimizer step.", low=1, high=65536)
+    batch_schedule: str = _setting(
+        "",
+        "Grow the batch instead of decaying the rate: batch sizes that jump at whole epochs, from "
+        "--batch_size on: multistep(128, [60,120], gamma=5) or [128,0]const[640,60]…; empty: "
+        "always --batch_size.",
+    )
+    micro_batch: int = _setting(
+        0,
+        "Pass a batch through the network in parts of so many examples and average their "
+        "gradients before the one update (gradient accumulation); BatchNorm normalises each part "
+        "by itself (ghost batches). 0: the whole batch at once.",
+        low=0,
+        high=65536,
+    )
 
     # Length and chance.
     epochs: int = _setting(25, "Epochs to train, each of full batches only.", low=1, high=100_000)
@@ -143,14 +157,27 @@ class Recipe:
     # Optimization.
     schedule: str = _setting(
         language.NAMED["type1"],
-        "Learning rate: segments [rate, epoch]lin[rate, epoch]cos[…]const[…]; a name "
-        f"({', '.join(language.NAMED)}); or a number.",
+        "Learning rate: segments [rate, epoch]lin[rate, epoch]… with "
+        f"{', '.join(language.SHAPES)}; a name ({', '.join(language.NAMED)}); a number; a family "
+        f"({', '.join(language.FAMILIES)}) such as cyclic(0.1, 3, half_cycle=5000); or several "
+        "joined by →. `python -m tfsc.schedules --show=…` draws it.",
     )
     schedule_per: str = _setting(
         "step", "Move the learning rate at every step or every epoch.", choices=("step", "epoch")
     )
     optimizer: str = _setting("adamw", "Optimizer.", choices=("adamw", "adam", "sgd"))
-    momentum: float = _setting(0.9, "Momentum of sgd (not Nesterov).", low=0.0, high=0.9999)
+    scale_lr_from: int = _setting(
+        0,
+        "Linear scaling rule: the schedule is meant for this batch size, rates are multiplied by "
+        "--batch_size over it; 0: the schedule is meant as it is.",
+        low=0,
+        high=65536,
+    )
+    momentum: str = _setting(
+        "0.9",
+        "Momentum of sgd: a number, a schedule text with values below 1, or inverse(0.95, 0.85): "
+        "against the rate of a one_cycle or cyclic --schedule.",
+    )
     wd: float = _setting(
         0.19,
         "Decoupled weight decay λ of adamw and sgd on all variables: w −= rate·λ·w each step.",
@@ -236,10 +263,20 @@ class Recipe:
             )
         if ".." in self.dataset or self.dataset.startswith("/"):
             raise RecipeError(f"--dataset={shown(self.dataset)}: must be a name, not a path")
-        try:
-            language.parse(self.schedule)
-        except language.ScheduleSyntaxError as error:
-            raise RecipeError(f"--schedule: {error}") from None
+        for name, parse in (
+            ("schedule", self.parsed_schedule),
+            ("momentum", self.parsed_momentum),
+            ("batch_schedule", self.batch_sizes),
+        ):
+            try:
+                parse()
+            except language.ScheduleSyntaxError as error:
+                raise RecipeError(f"--{name}: {error}") from None
+        for _, size in self.batch_sizes() if self.micro_batch else ():
+            if size % self.micro_batch:
+                raise RecipeError(
+                    f"--micro_batch={self.micro_batch}: must divide the batch size {size}"
+                )
         stacks = len(self.stack_units)
         if stacks > 16:  # each halves the image
             units = shown(",".join(map(str, self.stack_units)))
@@ -276,6 +313,8 @@ class Recipe:
             ("xla", self.xla == "on", "auto or off"),
             ("precision", self.precision == "fp16", "fp32, tf32 or bf16"),
             ("data_on", self.data_on != "host", "host"),
+            ("micro_batch", self.micro_batch > 0, "0"),
+            ("batch_schedule", self.batch_schedule != "", "empty"),
         ):
             if bad:
                 raise RecipeError(
@@ -292,6 +331,20 @@ class Recipe:
         """A copy with some fields changed, checked anew."""
         return dataclasses.replace(self, **changes)
 
+    def parsed_schedule(self) -> language.Schedule:
+        """What `schedule` says."""
+        return language.parse(self.schedule)
+
+    def parsed_momentum(self) -> language.Schedule:
+        """What `momentum` says, `inverse(…)` made out."""
+        return texts.parse_momentum(self.momentum, self.parsed_schedule())
+
+    def batch_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Pairs (first epoch, batch size)."""
+        if not self.batch_schedule:
+            return ((0, self.batch_size),)
+        return texts.parse_batch_sizes(self.batch_schedule, self.batch_size)
+
     @property
     def digest(self) -> str:
         """16 hex digits over all fields on which the trained weights depend, seed included."""
@@ -300,14 +353,18 @@ class Recipe:
     def identity(self) -> dict[str, str]:
         """Flag text of each field on which the trained weights depend.
 
-        The schedule is in canonical form: `type1` and its segment text are the same recipe.
+        Texts are in canonical form: `type1` and its segment text are the same recipe.
         """
         values = {
             name: setting.text(getattr(self, name))
             for name, setting in settings().items()
             if setting.identity
         }
-        return values | {"schedule": str(language.parse(self.schedule))}
+        return values | {
+            "schedule": str(self.parsed_schedule()),
+            "momentum": str(self.parsed_momentum()),
+            "batch_schedule": ",".join(f"{size}@{epoch}" for epoch, size in self.batch_sizes()),
+        }
 
     def flagfile(self) -> str:
         """The text of `recipe.flags`: `--flagfile=` with it replays the run."""

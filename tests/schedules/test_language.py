@@ -16,7 +16,6 @@ from tfsc.schedules.language import (
     ScheduleSyntaxError,
     Segments,
     parse,
-    parse_momentum,
 )
 
 _FUZZ = settings(max_examples=100, deadline=None)
@@ -275,42 +274,6 @@ def test_half_and_exp_at_their_quarters():
     root = math.sqrt(0.5)
     assert [half.value(k) for k in range(5)] == pytest.approx([3, 2 + root, 2, 2 - root, 1])
     assert [exp.value(k) for k in range(5)] == pytest.approx([16, 8, 4, 2, 1])
-
-
-# --- momentum -----------------------------------------------------------------------------------
-
-
-def test_inverse_momentum_goes_against_the_rate():
-    one_cycle = parse("one_cycle(0.1, start=0.01, phases=3, anneal=linear)")
-    assert str(parse_momentum("inverse(0.95, 0.85)", one_cycle)) == (
-        "one_cycle(0.85,start=0.95,end=0.95,phases=3,anneal=linear)"
-    )
-    cyclic = parse("cyclic(0.1,3,50)")
-    assert str(parse_momentum(" inverse(.95,.85) ", cyclic)) == "cyclic(0.95,0.85,50s)"
-
-
-@pytest.mark.parametrize("text", ["0.9", "[0.95,0]lin[0.85,5]lin[0.95,10]", "cosine(0.9, 0.5)"])
-def test_momentum_may_be_any_schedule_below_1(text):
-    assert parse_momentum(text, parse("type1")) == parse(text)
-
-
-@pytest.mark.parametrize(
-    ("marked", "rule"),
-    [
-        ("▸1", "momentum must stay below 1, goes to 1"),
-        ("▸[0.9,0]lin[1.5,3]", "momentum must stay below 1, goes to 1.5"),
-        ("inverse▸", "expected '('"),
-        ("inverse(▸1.2, 0.8)", "momentum must be below 1, received 1.2"),
-        ("inverse(0.9▸)", "expected ','"),
-        ("inverse(0.9,0.8)▸x", "nothing may follow"),
-        ("▸inverse(0.9,0.8)", "needs a --schedule that is one_cycle(…) or cyclic(…)"),
-    ],
-)
-def test_a_bad_momentum_is_marked(marked, rule):
-    with pytest.raises(ScheduleSyntaxError) as caught:
-        parse_momentum(marked.replace("▸", ""), parse("type1"))
-    assert caught.value.position == marked.index("▸")
-    assert rule in caught.value.rule
 
 
 # --- errors -------------------------------------------------------------------------------------

@@ -8,9 +8,14 @@ import keras
 import numpy as np
 import pytest
 
+from tfsc.data.batch_plan import BatchPlan
 from tfsc.errors import Diverged, Interrupted
+from tfsc.recipe import Recipe
 from tfsc.reporting.events import EventWriter
 from tfsc.training import callbacks, clock
+from tfsc.training.pace import Pace
+
+PACE = Pace(Recipe(batch_size=10), BatchPlan(100, ((0, 10),)))
 
 
 class _Terminal(io.StringIO):
@@ -47,7 +52,8 @@ def test_progress_shows_the_time_left_on_a_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     times = iter([10.0, 11.0, 12.0])  # one second a step after the first, which compiles
     monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(times))
-    line = callbacks.ProgressLine(total_steps=103, batch_size=64, epochs=25)
+    line = callbacks.ProgressLine(total_steps=103, epochs=25)
+    line.batch_size = 64
     _drive(line, range(3), steps=4, logs={"loss": 0.5, "accuracy": 0.75}, epoch=6)
     frames = screen.getvalue().split("\r\x1b[2K")
     assert "epoch 7/25" in frames[2] and "3/4" in frames[2]
@@ -59,7 +65,7 @@ def test_progress_fits_the_terminal(monkeypatch):
     screen = _Terminal()
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setenv("COLUMNS", "40")
-    line = callbacks.ProgressLine(total_steps=1, batch_size=1, epochs=1)
+    line = callbacks.ProgressLine(total_steps=1, epochs=1)
     line._draw("x" * 100)
     assert screen.getvalue() == "\r\x1b[2K" + "x" * 39
 
@@ -70,7 +76,7 @@ def test_progress_ends_with_its_terminal(monkeypatch):
             raise OSError(5, "Input/output error")
 
     monkeypatch.setattr("sys.stderr", Gone())
-    line = callbacks.ProgressLine(total_steps=4, batch_size=1, epochs=1)
+    line = callbacks.ProgressLine(total_steps=4, epochs=1)
     _drive(line, range(4), steps=4, logs={"loss": 0.5, "accuracy": 0.75})
     line.clear()
     assert not line.shown
@@ -79,7 +85,7 @@ def test_progress_ends_with_its_terminal(monkeypatch):
 def test_progress_is_silent_elsewhere(monkeypatch):
     output = io.StringIO()
     monkeypatch.setattr("sys.stderr", output)
-    line = callbacks.ProgressLine(total_steps=4, batch_size=1, epochs=1)
+    line = callbacks.ProgressLine(total_steps=4, epochs=1)
     _drive(line, range(4), steps=4, logs={"loss": 0.5, "accuracy": 0.75})
     assert output.getvalue() == ""
 
@@ -121,7 +127,7 @@ def test_a_hangup_stops_the_run_unless_it_is_ignored():
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_loss_that_is_not_finite_stops_with_step_and_rate(tmp_path, value):
     with EventWriter(tmp_path) as events:
-        log = callbacks.StepLog(events)
+        log = callbacks.StepLog(events, PACE)
         log.first_step = 40
         log.set_params({"steps": 10})
         log.on_train_batch_end(0, {"batch_loss": 1.0, "loss": 1.0, "learning_rate": 0.1})
@@ -134,7 +140,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_rate(tmp_path, value):
 def test_a_bad_loss_inside_an_execution_of_several_steps_stops_too(tmp_path):
     # The last of the steps may be finite again; the epoch's mean is not.
     with EventWriter(tmp_path) as events:
-        log = callbacks.StepLog(events)
+        log = callbacks.StepLog(events, PACE)
         log.set_params({"steps": 8})
         with pytest.raises(Diverged, match="mean loss of the epoch is inf at step 4"):
             log.on_train_batch_end(3, {"batch_loss": 1.0, "loss": np.inf, "learning_rate": 0.1})
@@ -162,7 +168,8 @@ def test_the_clock_leaves_out_the_first_execution_and_survives_a_restart(monkeyp
             timer.on_train_batch_end(batch)
         timer.on_epoch_end(0)
 
-    timer = clock.Clock(batch_size=10)
+    timer = clock.Clock()
+    timer.batch_size = 10
     epoch(timer, [60.0, 1.0, 1.0])  # a minute of compilation
     timer.book_evaluation(5.0)
     lap = timer.lap()
@@ -171,7 +178,8 @@ def test_the_clock_leaves_out_the_first_execution_and_survives_a_restart(monkeyp
     assert timer.lap()["images_per_second"] == 5.0
     epoch(timer, [1.0])  # and then the process ends inside an epoch
 
-    again = clock.Clock(batch_size=10, state=timer.state())
+    again = clock.Clock(timer.state())
+    again.batch_size = 10
     epoch(again, [30.0, 1.0])
     assert again.lap()["train_seconds"] == 32.0  # both processes' part
     totals = again.now()

@@ -30,9 +30,9 @@ def _batch(seed=0, n=6):
     }
 
 
-def _learner(network=None, ema=0.0, rate=0.01, optimizer=None, augmentation=None, complete=None):
+def _learner(network=None, rate=0.01, optimizer=None, augmentation=None, **arguments):
     keras.utils.set_random_seed(1)
-    learner = Learner(network or _network(), augmentation, ema=ema, complete=complete)
+    learner = Learner(network or _network(), augmentation, **arguments)
     learner.compile(optimizer=optimizer or keras.optimizers.SGD(rate), jit_compile=False)
     learner.optimizer.build(learner.network.trainable_variables)
     return learner
@@ -195,3 +195,59 @@ def test_steps_per_execution_xla_and_where_the_data_lies_do_not_change_the_resul
         np.testing.assert_array_equal(one, two)
         np.testing.assert_allclose(one, three, rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(three, four)
+
+
+# --- micro-batches ------------------------------------------------------------------------------
+
+
+def test_gradients_of_parts_make_one_update_of_the_whole_batch():
+    # Without BatchNorm, parts change nothing but the order of a sum.
+    keras.utils.set_random_seed(1)
+    network = _network(norm=False, l2=keras.regularizers.L2(0.5))
+    start = network.get_weights()
+    results = []
+    for micro_batch in (0, 2):
+        network.set_weights(start)
+        learner = _learner(network, 0.1, augmentation=augment.build(0.3, True, 0), ema=0.5,
+                           micro_batch=micro_batch)  # fmt: skip
+        logs = tf.function(learner.train_step)(_batch())
+        assert int(learner.steps) == int(learner.optimizer.iterations) == 1
+        results.append([*logs.values(), *network.get_weights(), *learner.ema_weights])
+    for whole, parts in zip(*results, strict=True):
+        np.testing.assert_allclose(whole, parts, rtol=1e-5, atol=1e-6)
+
+
+def test_each_part_is_a_ghost_batch():
+    network = _network()
+    norm = next(layer for layer in network.layers if isinstance(layer, FusedBatchNormalization))
+    maps = keras.Model(network.input, norm.input)
+    batch = _batch()
+    values = maps(tf.cast(batch["image"], tf.float32)).numpy()
+    learner = _learner(network, 0.0, micro_batch=3)
+    learner.train_step(batch)
+    expected = np.zeros(2)
+    for part in (values[:3], values[3:]):
+        expected = 0.9 * expected + 0.1 * part.mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(norm.moving_mean.numpy(), expected, rtol=1e-5)
+
+
+def test_one_graph_serves_batches_of_any_number_of_parts():
+    learner = _learner(micro_batch=2)
+    traces = []
+
+    @tf.function(
+        input_signature=[
+            {
+                "image": tf.TensorSpec([None, 4, 4, 1], tf.uint8),
+                "label": tf.TensorSpec([None], tf.int32),
+                "number": tf.TensorSpec([None], tf.int64),
+            }
+        ]
+    )
+    def step(batch):
+        traces.append(1)
+        return learner.train_step(batch)
+
+    losses = [float(step(_batch(n=n))["batch_loss"]) for n in (2, 6, 10)]
+    assert np.isfinite(losses).all()
+    assert len(traces) == 1

@@ -1,9 +1,12 @@
 """The tf.data pipelines: pure functions of (seed, step), without buffers or iterator state."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
 from tfsc import random
+from tfsc.data.batch_plan import BatchPlan, Stage
 from tfsc.data.examples import Examples
 from tfsc.data.resident import ResidentExamples, training_device
 
@@ -15,6 +18,7 @@ class TrainingPipeline:
 
     Step k, the j-th of epoch i, takes the positions j·batch_size … of epoch i's permutation of
     all examples, which depends on (seed, i) alone. So resuming is starting at step k.
+    What is left over after the last full batch takes its turn in another epoch's order.
 
     Example:
         >>> pipeline = TrainingPipeline(examples, batch_size=64, seed=0)
@@ -23,13 +27,14 @@ class TrainingPipeline:
 
     Args:
         examples: the training set, held in memory once.
-        batch_size: at most `len(examples)`; every batch is full.
+        batch_size: at most `len(examples)`, or a `BatchPlan` over them; every batch is full.
         seed: of the order.
         data_on: where the batches are put together, of the same bits: "host"; "prefetch": on the
             host, and copied to the device ahead of their step; "device": there, by `resident` in
             the training graph, from the whole set.
 
     Attributes:
+        plan: which steps belong to which epoch.
         resident: None, or with "device" what completes its batches.
 
     Raises:
@@ -37,17 +42,19 @@ class TrainingPipeline:
         DataError: if the device's memory does not hold the examples.
     """
 
-    def __init__(self, examples: Examples, batch_size: int, seed: int, data_on: str = "host"):
-        count = len(examples)
-        if not 1 <= batch_size <= count:
-            raise ValueError(f"batch_size must be from 1 to {count}. Received: {batch_size}")
+    def __init__(
+        self, examples: Examples, batch_size: int | BatchPlan, seed: int, data_on: str = "host"
+    ):
+        self.count = len(examples)
+        plan = batch_size
+        if not isinstance(plan, BatchPlan):
+            plan = BatchPlan(self.count, ((0, batch_size),))
+        if plan.count != self.count:
+            raise ValueError(f"the plan must be for {self.count} examples. Received: {plan.count}")
+        self.plan = plan
         if data_on not in _PLACES:
             raise ValueError(f"data_on must be one of {', '.join(_PLACES)}. Received: {data_on}")
-        self.batch_size = batch_size
         self.seed = seed
-        self.count = count
-        # What is left over after the last full batch takes its turn in another epoch's order.
-        self.steps_per_epoch = count // batch_size
         self._prefetch = data_on == "prefetch"
         self.resident = ResidentExamples(examples) if data_on == "device" else None
         if self.resident is None:
@@ -55,30 +62,28 @@ class TrainingPipeline:
                 self._images = tf.constant(examples.images)
                 self._labels = tf.constant(examples.labels)
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Of the first epoch, and of all where the batch does not grow."""
+        return self.plan.stages[0].steps_per_epoch
+
     def batches(self, start: int, stop: int) -> tf.data.Dataset:
         """The batches of the global steps `start` ≤ step < `stop`.
 
         Returns:
             A dataset of dicts: "image" uint8 [batch, height, width, channels], "label" int32
-            [batch], "number" int64 [batch], the global sample number: step·batch_size + position
-            in the batch. With `resident`, "index" int32 [batch] in place of the first two.
+            [batch], "number" int64 [batch], the global sample number: that of the step's first
+            sample + position in the batch. With `resident`, "index" int32 [batch] in place of the
+            first two. Batches of stages with different sizes have no static size.
         """
-        per_epoch = self.steps_per_epoch
-
-        def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
-            order = random.permutation(self.seed, random.ORDER, epoch, self.count)
-            first = tf.maximum(tf.constant(start, tf.int64), epoch * per_epoch)
-            last = tf.minimum(tf.constant(stop, tf.int64), (epoch + 1) * per_epoch)
-            return tf.data.Dataset.range(first, last).map(
-                lambda step: self._batch(step, order),
-                num_parallel_calls=tf.data.AUTOTUNE,
-                deterministic=True,
-            )
-
-        epochs = tf.data.Dataset.range(start // per_epoch, -(-stop // per_epoch))
-        dataset = epochs.flat_map(epoch_batches)
-        # flat_map loses the count, by which Keras knows where an epoch ends.
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(stop - start))
+        stages = self.plan.stages
+        ends = [stage.step for stage in stages[1:]] + [stop]
+        parts = [
+            self._stage_batches(stage, max(start, stage.step), min(stop, end))
+            for stage, end in zip(stages, ends, strict=True)
+            if start < end and stage.step < stop
+        ]
+        dataset = functools.reduce(tf.data.Dataset.concatenate, parts)
         dataset = _plain(dataset.prefetch(4))
         if self._prefetch:
             # Nothing may follow, or batches return to the host; so the count is lost once more.
@@ -86,11 +91,37 @@ class TrainingPipeline:
             dataset = dataset.apply(to_device)
         return dataset
 
-    def _batch(self, step: tf.Tensor, order: tf.Tensor) -> dict[str, tf.Tensor]:
-        within = tf.range(self.batch_size, dtype=tf.int64)
-        first = (step % self.steps_per_epoch) * self.batch_size
-        chosen = tf.ensure_shape(order[first : first + self.batch_size], [self.batch_size])
-        number = step * self.batch_size + within
+    def _stage_batches(self, stage: Stage, start: int, stop: int) -> tf.data.Dataset:
+        """Batches of steps that all belong to one stage."""
+        per_epoch = stage.steps_per_epoch
+        # Steps as if all epochs so far had been of this stage.
+        shift = stage.epoch * per_epoch - stage.step
+
+        def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+            order = random.permutation(self.seed, random.ORDER, epoch, self.count)
+            first = tf.maximum(tf.constant(start + shift, tf.int64), epoch * per_epoch)
+            last = tf.minimum(tf.constant(stop + shift, tf.int64), (epoch + 1) * per_epoch)
+            return tf.data.Dataset.range(first, last).map(
+                lambda step: self._batch(stage, step, order),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+
+        epochs = tf.data.Dataset.range(
+            (start + shift) // per_epoch, -(-(stop + shift) // per_epoch)
+        )
+        # flat_map loses the count, by which Keras knows where an epoch ends.
+        return epochs.flat_map(epoch_batches).apply(
+            tf.data.experimental.assert_cardinality(stop - start)
+        )
+
+    def _batch(self, stage: Stage, step: tf.Tensor, order: tf.Tensor) -> dict[str, tf.Tensor]:
+        size = stage.batch_size
+        within = tf.range(size, dtype=tf.int64)
+        first = (step % stage.steps_per_epoch) * size
+        chosen = tf.ensure_shape(order[first : first + size], [size])
+        before = stage.sample - stage.epoch * stage.steps_per_epoch * size
+        number = before + step * size + within
         if self.resident is not None:
             return {"index": chosen, "number": number}
         return {

@@ -1,4 +1,4 @@
-"""Schedules made of schedules: `Sequence`, `Warmup`, `Scaled` and `PerEpoch`."""
+"""Schedules made of schedules: `Sequence`, `Warmup`, `Scaled`, `PerEpoch`, `ByEpoch`."""
 
 import keras
 
@@ -152,3 +152,42 @@ class PerEpoch(_Around):
 
     def get_config(self):
         return super().get_config() | {"steps_per_epoch": self.steps_per_epoch}
+
+
+@keras.saving.register_keras_serializable("tfsc")
+class ByEpoch(_Around):
+    """`inner` at the same *epoch* when epochs change their number of steps (a growing batch).
+
+        rate(step) = inner((e + (step − s)/n)·n₀)
+
+    for the last stage that begins (step s, epoch e, n steps an epoch) at or before the step; n₀ is
+    the first stage's n, so that in the first stage nothing changes.
+
+    Args:
+        inner: schedule of this package, in steps of the first stage.
+        stages: [(s, e, n), …], the first at step 0 and epoch 0.
+
+    Raises:
+        ValueError: if the first stage begins elsewhere.
+    """
+
+    _INNER = ("inner",)
+
+    def __init__(self, inner: Schedule, stages: list[tuple[int, int, int]]):
+        super().__init__()
+        self.inner = inner
+        self.stages = [tuple(stage) for stage in stages]
+        if not stages or self.stages[0][:2] != (0, 0):
+            raise ValueError(f"stages must begin at step 0 and epoch 0. Received: {stages}")
+
+    def rate(self, step, xp):
+        at = step
+        for begin, epoch, steps in self.stages[1:]:
+            later = (epoch + (step - begin) / steps) * self.stages[0][2]
+            at = xp.where(step >= begin, later, at)
+        # A rounded quotient must not miss the start of an epoch.
+        whole = xp.round(at)
+        return self.inner.rate(xp.where(xp.absolute(at - whole) < 0.01, whole, at), xp)
+
+    def get_config(self):
+        return super().get_config() | {"stages": [list(stage) for stage in self.stages]}

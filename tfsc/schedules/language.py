@@ -114,6 +114,10 @@ class Segments:
     def extremes(self) -> tuple[float, ...]:
         return tuple(knot.value for knot in self.knots)
 
+    def constant(self) -> float | None:
+        """The one value of a schedule that never moves."""
+        return None if self.shapes else self.knots[0].value
+
     def length(self) -> Duration | None:
         """Up to the last knot; None for a constant, which has no end."""
         return Duration(self.knots[-1].position, self.unit) if self.shapes else None
@@ -232,6 +236,9 @@ class Call:
         rates = (value for name, value in self.arguments if kinds[name].kind == "rate")
         return tuple(rate for rate in rates if rate is not None)
 
+    def constant(self) -> None:
+        """A family moves."""
+
     def length(self) -> Duration | None:
         arguments = dict(self.arguments)
         if self.family == "cyclic" and arguments["cycles"]:
@@ -265,6 +272,9 @@ class Chain:
 
     def extremes(self) -> tuple[float, ...]:
         return tuple(rate for part in self.parts for rate in part.extremes())
+
+    def constant(self) -> None:
+        """A chain moves."""
 
     def __str__(self) -> str:
         return "→".join(map(str, self.parts))
@@ -508,52 +518,3 @@ def _fault(call: Call) -> str | None:
         if not 0 < arguments["peak"] < highest:
             return f"peak of one_cycle must be above 0 and below {highest:g} with its phases"
     return None
-
-
-# --- momentum ------------------------------------------------------------------------------------
-
-
-def parse_momentum(text: str, schedule: Schedule) -> Schedule:
-    """Parse `--momentum`: a number or schedule text with values below 1, or `inverse(high, low)`.
-
-    `inverse(0.95, 0.85)` moves against the learning rate of a `one_cycle` or `cyclic` schedule:
-    from high to low while the rate rises, and back (Smith, "A disciplined approach", 1cycle).
-
-    Raises:
-        ScheduleSyntaxError: with the position of the first fault.
-    """
-    reader = Reader(text.replace("\n", " ").replace("\t", " "), ScheduleSyntaxError)
-    if reader.peek_word() != "inverse":
-        momentum = parse(text)
-        if max(momentum.extremes()) >= 1:
-            reader.skip_blanks()
-            raise reader.fail(
-                f"momentum must stay below 1, goes to {number_text(max(momentum.extremes()))}"
-            )
-        return momentum
-    start = reader.at
-    reader.word()
-    reader.expect("(", "after inverse, as in inverse(0.95, 0.85)")
-    high = _momentum_value(reader)
-    reader.expect(",", "between inverse's two momenta")
-    low = _momentum_value(reader)
-    reader.expect(")", "after inverse's two momenta")
-    if not reader.done():
-        raise reader.fail(f"nothing may follow inverse(…), found {reader.found()}")
-    family = schedule.family if isinstance(schedule, Call) else ""
-    if family == "one_cycle":
-        return schedule.replace(max=low, start=high, end=high)
-    if family == "cyclic":
-        return schedule.replace(low=high, high=low)
-    raise reader.fail(
-        "inverse(…) needs a --schedule that is one_cycle(…) or cyclic(…), and no more", start
-    )
-
-
-def _momentum_value(reader: Reader) -> float:
-    reader.skip_blanks()
-    start = reader.at
-    value = reader.number("a momentum")
-    if value >= 1:
-        raise reader.fail(f"momentum must be below 1, received {number_text(value)}", start)
-    return value

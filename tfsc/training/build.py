@@ -1,14 +1,20 @@
 """From a recipe to what is trained: `build_learner` and its schedule."""
 
+import math
+
 import keras
 
 from tfsc import augment
+from tfsc.data.batch_plan import BatchPlan
 from tfsc.data.resident import ResidentExamples
 from tfsc.data.split import Split
 from tfsc.models import registry as models
 from tfsc.optimizers import registry as optimizers
 from tfsc.recipe import Recipe
-from tfsc.schedules.segments import SegmentSchedule
+from tfsc.schedules import language
+from tfsc.schedules import registry as schedules
+from tfsc.schedules.base import Schedule
+from tfsc.schedules.compose import ByEpoch, Scaled
 from tfsc.training.learner import Learner
 from tfsc.training.precision import use_xla
 
@@ -25,15 +31,19 @@ def build_learner(
         resident: the pipeline's, if it has one.
     """
     keras.utils.set_random_seed(recipe.seed)
-    schedule = build_schedule(recipe, len(data.train) // recipe.batch_size)
+    plan = BatchPlan(len(data.train), recipe.batch_sizes())
+    # A momentum that never moves is a number: it takes no operations in the graph.
+    constant = recipe.parsed_momentum().constant()
+    momentum = build_momentum(recipe, plan) if constant is None else constant
     learner = Learner(
         models.build(recipe, data.train, classes),
         augment.build(recipe.shift, recipe.flip, recipe.seed),
         ema=recipe.ema,
         complete=resident,
+        micro_batch=recipe.micro_batch,
     )
     learner.compile(
-        optimizer=optimizers.build(recipe, schedule),
+        optimizer=optimizers.build(recipe, build_schedule(recipe, plan), momentum),
         jit_compile=use_xla(recipe.xla) and recipe.replicas == 1,
         steps_per_execution=recipe.steps_per_execution,
     )
@@ -41,5 +51,27 @@ def build_learner(
     return learner
 
 
-def build_schedule(recipe: Recipe, steps_per_epoch: int) -> SegmentSchedule:
-    return SegmentSchedule(recipe.schedule, steps_per_epoch, recipe.schedule_per)
+def build_schedule(recipe: Recipe, plan: BatchPlan) -> Schedule:
+    """The recipe's learning rate, for the steps of a plan."""
+    schedule = _build(recipe, recipe.parsed_schedule(), plan)
+    if recipe.scale_lr_from:
+        return Scaled(schedule, recipe.batch_size / recipe.scale_lr_from)
+    return schedule
+
+
+def build_momentum(recipe: Recipe, plan: BatchPlan) -> Schedule:
+    """The recipe's momentum, likewise."""
+    return _build(recipe, recipe.parsed_momentum(), plan)
+
+
+def _build(recipe: Recipe, parsed: language.Schedule, plan: BatchPlan) -> Schedule:
+    first = plan.stages[0]
+    # Durations in steps mean steps of the first batch size, so that epochs stay comparable.
+    total = recipe.epochs * first.steps_per_epoch
+    if recipe.steps:
+        total = math.ceil(plan.epochs(recipe.steps) * first.steps_per_epoch)
+    schedule = schedules.build(parsed, first.steps_per_epoch, total, recipe.schedule_per)
+    if len(plan.stages) > 1:
+        stages = [(stage.step, stage.epoch, stage.steps_per_epoch) for stage in plan.stages]
+        return ByEpoch(schedule, stages)
+    return schedule

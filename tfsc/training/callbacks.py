@@ -11,6 +11,7 @@ import keras
 
 from tfsc.errors import Diverged, Interrupted
 from tfsc.reporting.events import EventWriter
+from tfsc.training.pace import Pace
 
 
 class StopOnSignal(keras.callbacks.Callback):
@@ -51,24 +52,27 @@ class StopOnSignal(keras.callbacks.Callback):
 
 
 class StepLog(keras.callbacks.Callback):
-    """Writes each step's loss and learning rate to TensorBoard and stops when the loss diverges.
+    """Writes each step's loss and pace to TensorBoard and stops when the loss diverges.
 
     With steps_per_execution = n it sees the last of every n steps, and the epoch's mean loss, which
     is not finite either once any step's loss was not.
 
     Args:
         events: where to write.
+        pace: learning rate, momentum, batch size and noise scale of each step.
     """
 
-    def __init__(self, events: EventWriter):
+    def __init__(self, events: EventWriter, pace: Pace):
         super().__init__()
-        self.events = events
+        self.events, self.pace = events, pace
         self.first_step = 0
 
     def on_train_batch_end(self, batch, logs=None):
         step = self.first_step + steps_done(self, batch)
         loss, rate = float(logs["batch_loss"]), float(logs["learning_rate"])
-        self.events.scalars(step, {"step/loss": loss, "step/learning_rate": rate})
+        pace = {f"step/{name}": value for name, value in self.pace.columns(step - 1).items()}
+        # The rate that the optimizer used, not the one that it should have.
+        self.events.scalars(step, pace | {"step/loss": loss, "step/learning_rate": rate})
         for name, value in (("loss", loss), ("mean loss of the epoch", float(logs["loss"]))):
             if not math.isfinite(value):
                 raise Diverged(f"the training {name} is {value}", step, rate)
@@ -91,15 +95,18 @@ class ProgressLine(keras.callbacks.Callback):
 
     Args:
         total_steps: of the whole run.
-        batch_size: images in one step.
         epochs: of the whole run.
+
+    Attributes:
+        batch_size: images in one step, to be set before each `fit`.
     """
 
     _WIDTH = 24
 
-    def __init__(self, total_steps: int, batch_size: int, epochs: int):
+    def __init__(self, total_steps: int, epochs: int):
         super().__init__()
-        self.total_steps, self.batch_size, self.epochs = total_steps, batch_size, epochs
+        self.total_steps, self.epochs = total_steps, epochs
+        self.batch_size = 0
         self.first_step = 0
         self.shown = sys.stderr.isatty()
         self._last_drawn = 0.0

@@ -14,13 +14,15 @@ class Clock(keras.callbacks.Callback):
     compiles it. Evaluation is measured apart. Idea: big_vision's Chrono.
 
     Args:
-        batch_size: images in one step.
         state: `state()` of the run's last checkpoint.
+
+    Attributes:
+        batch_size: images in one step, to be set before each `fit`.
     """
 
-    def __init__(self, batch_size: int, state: dict[str, dict[str, float]] | None = None):
+    def __init__(self, state: dict[str, dict[str, float]] | None = None):
         super().__init__()
-        self.batch_size = batch_size
+        self.batch_size = 0
         self.totals = dict.fromkeys(
             (
                 "train_seconds",

@@ -21,6 +21,10 @@ class Learner(keras.Model):
         ema: decay d of the average over all float weights, ema ← d·ema + (1 − d)·w after each
             step, BatchNorm statistics included; 0: none.
         complete: applied to each training batch first, in the graph; None: batches are whole.
+        micro_batch: examples that pass through the network at once; a batch is a multiple of it.
+            The gradients of its parts are averaged before the one update, so that rate, average
+            and step count updates; BatchNorm normalises each part by itself ("ghost batches") and
+            moves its statistics with each. 0: the whole batch.
 
     Batches are dicts. Training: "image", "label" (int), "number" (int64, global sample number).
     Evaluation: "image", "label", "weight" (0 for padding).
@@ -32,6 +36,7 @@ class Learner(keras.Model):
         augmentation: keras.layers.Layer | None = None,
         ema: float = 0.0,
         complete: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]] | None = None,
+        micro_batch: int = 0,
         name: str = "learner",
     ):
         super().__init__(name=name)
@@ -41,6 +46,7 @@ class Learner(keras.Model):
         self.augmentation = augmentation
         self.ema = ema
         self.complete = complete
+        self.micro_batch = micro_batch
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.accuracy_metric = keras.metrics.Mean(name="accuracy")
         self.averaged_weights = (
@@ -73,11 +79,24 @@ class Learner(keras.Model):
     def train_step(self, batch):
         if self.complete is not None:
             batch = self.complete(batch)
+        # Read before the update counts this step.
+        rate = tf.convert_to_tensor(self.optimizer.learning_rate)
+        variables = self.network.trainable_variables
+        parts = self._gradients_of_parts if self.micro_batch else self._gradients
+        gradients, loss, correct = parts(batch, variables)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        for average, weight in zip(self.ema_weights, self.averaged_weights, strict=True):
+            average.assign_add((1.0 - self.ema) * (weight.value - average.value))
+        self.steps.assign_add(1)
+        self.loss_metric.update_state(loss)
+        self.accuracy_metric.update_state(correct)
+        return {**self.get_metrics_result(), "batch_loss": loss, "learning_rate": rate}
+
+    def _gradients(self, batch, variables):
+        """Gradients (scaled, where the optimizer scales the loss), mean loss, which are correct."""
         images = tf.cast(batch["image"], tf.float32)
         if self.augmentation is not None:
             images = self.augmentation(images, batch["number"])
-        # Read before the update counts this step.
-        rate = tf.convert_to_tensor(self.optimizer.learning_rate)
         with tf.GradientTape() as tape, sample_numbers(batch["number"]):
             logits = self.network(images, training=True)
             loss = tf.reduce_mean(_cross_entropy(batch["label"], logits))
@@ -86,16 +105,33 @@ class Learner(keras.Model):
             # Replicas' gradients are summed.
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             scaled = self.optimizer.scale_loss(loss / replicas if replicas > 1 else loss)
-        variables = self.network.trainable_variables
-        self.optimizer.apply_gradients(
-            zip(tape.gradient(scaled, variables), variables, strict=True)
+        return tape.gradient(scaled, variables), loss, _correct(batch["label"], logits)
+
+    def _gradients_of_parts(self, batch, variables):
+        """The same, averaged over the batch's parts, which pass one after another."""
+        size = self.micro_batch
+        count = tf.shape(batch["label"])[0] // size
+        share = 1.0 / tf.cast(count, tf.float32)
+
+        def add(index, gradients, loss, correct):
+            first = index * size
+            part = {
+                name: tf.ensure_shape(values[first : first + size], [size, *values.shape[1:]])
+                for name, values in batch.items()
+            }
+            found, part_loss, part_correct = self._gradients(part, variables)
+            gradients = [total + g * share for total, g in zip(gradients, found, strict=True)]
+            mean_correct = tf.reduce_mean(part_correct)
+            return index + 1, gradients, loss + part_loss * share, correct + mean_correct * share
+
+        zeros = [tf.zeros(variable.shape) for variable in variables]
+        _, gradients, loss, correct = tf.while_loop(
+            lambda index, *_: index < count,
+            add,
+            (tf.constant(0), zeros, tf.constant(0.0), tf.constant(0.0)),
+            parallel_iterations=1,  # the next part's maps would lie in memory beside this one's
         )
-        for average, weight in zip(self.ema_weights, self.averaged_weights, strict=True):
-            average.assign_add((1.0 - self.ema) * (weight.value - average.value))
-        self.steps.assign_add(1)
-        self.loss_metric.update_state(loss)
-        self.accuracy_metric.update_state(_correct(batch["label"], logits))
-        return {**self.get_metrics_result(), "batch_loss": loss, "learning_rate": rate}
+        return gradients, loss, correct
 
     def test_step(self, batch):
         logits = self.network(tf.cast(batch["image"], tf.float32), training=False)

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from tfsc.data.batch_plan import BatchPlan
 from tfsc.data.examples import Source
 from tfsc.data.pipeline import TrainingPipeline, evaluation_batches
 from tfsc.data.source import load
@@ -36,12 +37,13 @@ from tfsc.reporting.plots import plot_curves
 from tfsc.reporting.provenance import provenance
 from tfsc.reporting.run_directory import RunDirectory
 from tfsc.reporting.summary import summarize
-from tfsc.training.build import build_learner, build_schedule
+from tfsc.training.build import build_learner
 from tfsc.training.callbacks import ProgressLine, RestoreMetrics, StepLog, StopOnSignal, duration
 from tfsc.training.checkpoint import CheckpointStore
 from tfsc.training.clock import Clock
 from tfsc.training.garbage import EpochGarbage
 from tfsc.training.learner import Learner
+from tfsc.training.pace import Pace
 from tfsc.training.precision import set_precision
 from tfsc.training.replicas import replica_strategy
 
@@ -59,12 +61,14 @@ def run(recipe: Recipe) -> dict[str, Any]:
     source = load(recipe.dataset, recipe.data_dir)
     models.check_size(recipe, source.train.images.shape[1:])
     data = split(source, recipe.val_split, recipe.train_examples, recipe.seed)
-    if recipe.batch_size > len(data.train):
+    if (largest := max(size for _, size in recipe.batch_sizes())) > len(data.train):
+        name = "batch_schedule" if recipe.batch_schedule else "batch_size"
         raise DataError(
-            f"--batch_size={recipe.batch_size}: must be at most the {len(data.train)} "
-            "training examples"
+            f"--{name}={getattr(recipe, name)}: must be at most the {len(data.train)} training "
+            f"examples, goes to {largest}"
         )
-    pipeline = TrainingPipeline(data.train, recipe.batch_size, recipe.seed, recipe.data_on)
+    plan = BatchPlan(len(data.train), recipe.batch_sizes())
+    pipeline = TrainingPipeline(data.train, plan, recipe.seed, recipe.data_on)
     with RunDirectory(recipe) as directory, StopOnSignal() as signals:
         summary = directory.summary()
         if summary.get("status") == "done" and {"final", "best"} <= summary.keys():
@@ -98,10 +102,10 @@ class _Run:
         self.learner, self.signals = learner, signals
         self.class_names = source.class_names
         self.pipeline, self.evaluation = pipeline, evaluation
-        self.steps_per_epoch = self.pipeline.steps_per_epoch
-        self.total_steps = recipe.steps or recipe.epochs * self.steps_per_epoch
-        self.total_epochs = math.ceil(self.total_steps / self.steps_per_epoch)
-        self.schedule = build_schedule(recipe, self.steps_per_epoch)
+        self.plan = pipeline.plan
+        self.total_steps = recipe.steps or self.plan.first_step(recipe.epochs)
+        self.total_epochs = math.ceil(self.plan.epochs(self.total_steps))
+        self.pace = Pace(recipe, self.plan)
         self.store = CheckpointStore(
             directory.checkpoints, recipe.digest, keep=recipe.keep_checkpoints, warn=self.warn
         )
@@ -117,9 +121,9 @@ class _Run:
             # Runs of earlier versions did not measure it: then their total is unknown.
             used_before = Usage(**checkpoint.progress.get("gpus", {}))
             self.say(f"resuming after step {self.step} of {self.total_steps}")
-        self.clock = Clock(recipe.batch_size, clock)
+        self.clock = Clock(clock)
         self.meter = GpuMeter(recipe.replicas if has_gpu() else 0, used_before)
-        self.progress = ProgressLine(self.total_steps, recipe.batch_size, self.total_epochs)
+        self.progress = ProgressLine(self.total_steps, self.total_epochs)
 
     def train(self) -> dict[str, Any]:
         """Train the epochs that are missing, then export; leave a record of what stopped it."""
@@ -168,7 +172,7 @@ class _Run:
             self.directory.write_metrics(self.history)
             self.draw_curves()
         with EventWriter(self.directory.events, after_step=self.step) as events:
-            self.step_log = StepLog(events)
+            self.step_log = StepLog(events, self.pace)
             while len(self.history) < self.total_epochs:
                 self.train_epoch()
                 row = self.evaluate_epoch()
@@ -179,12 +183,13 @@ class _Run:
     def train_epoch(self) -> None:
         """Train what is left of the current epoch."""
         epoch = len(self.history)
-        end = min((epoch + 1) * self.steps_per_epoch, self.total_steps)
+        end = min(self.plan.first_step(epoch + 1), self.total_steps)
         if self.step >= end:
             return  # stopped during evaluation: this epoch's training is done
         callbacks = [self.clock, self.progress, self.step_log, self.signals]
         self.progress.first_step = self.step_log.first_step = self.step
-        if self.step > epoch * self.steps_per_epoch:
+        self.progress.batch_size = self.clock.batch_size = self.plan.at_epoch(epoch).batch_size
+        if self.step > self.plan.first_step(epoch):
             callbacks.insert(0, RestoreMetrics(self.learner.metrics))
         try:
             self.learner.fit(
@@ -214,7 +219,7 @@ class _Run:
         row = {
             "epoch": len(self.history) + 1,
             "step": self.step,
-            "learning_rate": self.last_rate(),
+            **self.pace.columns(max(self.step - 1, 0)),
             "train_loss": self.epoch_training["loss"],
             "train_accuracy": self.epoch_training["accuracy"],
             "val_loss": val["loss"],
@@ -233,7 +238,7 @@ class _Run:
 
     def last_rate(self) -> float:
         """Learning rate of the last step taken."""
-        return float(f"{self.schedule.value(max(self.step - 1, 0)):.9g}")
+        return self.pace.columns(max(self.step - 1, 0))["learning_rate"]
 
     def check_finite(self) -> None:
         """Weights may be spoilt before a loss shows it: those are neither saved nor exported.
@@ -319,11 +324,12 @@ class _Run:
 
     def draw_curves(self) -> None:
         steps = np.unique(np.linspace(0, self.total_steps - 1, 1000).astype(int))
-        rates = np.array([self.schedule.value(int(step)) for step in steps])
+        rates = np.array([self.pace.schedule.value(int(step)) for step in steps])
+        epochs = np.array([self.plan.epochs(int(step)) for step in steps])
         plot_curves(
             self.directory.path / "curves.png",
             self.history,
-            (steps / self.steps_per_epoch, rates),
+            (epochs, rates),
             f"{self.recipe.dataset} · {self.recipe.model} · {self.recipe.optimizer} "
             f"λ={self.recipe.wd:g} · {self.recipe.precision} · seed {self.recipe.seed}",
             self.total_epochs,
