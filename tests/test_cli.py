@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from command_lines import recipe_by_absl, recipe_of
+from commands import command, environment
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -73,6 +74,17 @@ def test_help_comes_in_under_a_second(tmp_path):
         if seconds[-1] < 1:
             break
     assert min(seconds) < 1
+
+
+def test_help_into_head_is_no_error(tmp_path):
+    words = " ".join(command("train", "--help"))
+    result = subprocess.run(
+        f"{words} | head -1", shell=True, cwd=tmp_path, env=environment(), capture_output=True
+    )
+    assert (result.stdout, result.stderr) == (
+        b"Train an image classifier by a recipe and record the run.\n",
+        b"",
+    )
 
 
 def test_help_opens_with_the_command_line_and_shows_every_setting(tmp_path):

@@ -28,7 +28,7 @@ def run(
     """
 
     def parser(argv: Sequence[str]) -> list[str]:
-        _foreseen(lambda: parse(argv, flags.FLAGS, check))
+        _foreseen(lambda: _parse(argv, check))
         # absl's default would show other packages' notes.
         if flags.FLAGS["verbosity"].using_default_value:
             flags.FLAGS.verbosity = logging.WARNING
@@ -36,6 +36,13 @@ def run(
 
     _open_standard_streams()
     app.run(lambda _argv: _foreseen(main), flags_parser=parser)
+
+
+def _parse(argv: Sequence[str], check: Callable[[flags.FlagValues], object] | None) -> None:
+    try:
+        parse(argv, flags.FLAGS, check)
+    except BrokenPipeError:  # `--help | head`: who reads has had enough
+        raise SystemExit(1) from None
 
 
 def _open_standard_streams() -> None:
@@ -94,7 +101,8 @@ def _flush() -> None:
 
 def _fail(error: TfscError) -> None:
     """Show a foreseen error and end the process with its exit code."""
-    command = Path(sys.argv[0]).stem
+    path = Path(sys.argv[0])
+    command = path.parent.name if path.stem == "__main__" else path.stem
     with contextlib.suppress(OSError):  # a full standard error must not change the exit code
         print(f"tfsc.{command}: {presentable(error)}", file=sys.stderr, flush=True)
     sys.exit(error.exit_code)

@@ -1,0 +1,64 @@
+"""Show a learning-rate schedule: a table on standard output, and a plot.
+
+    python -m tfsc.schedules --show='warmup(2) → cosine(0.1)' --steps=5000 --steps_per_epoch=500
+
+With --momentum also that of the optimizer, and its time constant.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from tfsc import cli
+from tfsc.errors import RecipeError
+from tfsc.schedules import language, texts
+
+_SHOW = flags.DEFINE_string("show", None, "The schedule, as --schedule of tfsc.train takes it.")
+_MOMENTUM = flags.DEFINE_string("momentum", "0.9", "Momentum, as --momentum of tfsc.train.")
+_STEPS = flags.DEFINE_integer(
+    "steps", None, "Steps of the run; default: 25 epochs.", lower_bound=1, upper_bound=10**9
+)
+_STEPS_PER_EPOCH = flags.DEFINE_integer(
+    "steps_per_epoch",
+    781,
+    "Steps in an epoch (781: CIFAR-10 at batch size 64).",
+    lower_bound=1,
+    upper_bound=10**9,
+)
+_PER = flags.DEFINE_enum("per", "step", ["step", "epoch"], "Move at every step or every epoch.")
+_ROWS = flags.DEFINE_integer(
+    "rows", 21, "Rows of the table, evenly spaced.", lower_bound=2, upper_bound=10**6
+)
+_OUT = flags.DEFINE_string("out", "schedule.png", "PNG file to write; empty: none.")
+
+
+def _parsed(values: flags.FlagValues) -> tuple[language.Schedule, language.Schedule]:
+    """The schedule and the momentum on the command line, checked."""
+    if not values.show:
+        raise RecipeError("--show: must be a schedule, e.g. --show='cyclic(0.1, 3, 5000)'")
+    name = "show"
+    try:
+        schedule = language.parse(values.show)
+        name = "momentum"
+        return schedule, texts.parse_momentum(values.momentum, schedule)
+    except language.ScheduleSyntaxError as error:
+        raise RecipeError(f"--{name}: {error}") from None
+
+
+def main() -> None:
+    schedule, momentum = _parsed(flags.FLAGS)
+    # TensorFlow is imported only now, so that --help and errors in flags come at once.
+    cli.import_tensorflow()
+    from tfsc.reporting import schedules as report
+    from tfsc.schedules.registry import build
+
+    run = _STEPS_PER_EPOCH.value, _STEPS.value or 25 * _STEPS_PER_EPOCH.value
+    rates, momenta = (build(parsed, *run, _PER.value) for parsed in (schedule, momentum))
+    print(report.table(rates, momenta, *run, rows=_ROWS.value))
+    if _OUT.value:
+        report.plot(Path(_OUT.value), rates, momenta, *run, title=str(schedule))
+        print(f"plot: {_OUT.value}")
+
+
+if __name__ == "__main__":
+    cli.run(main, check=_parsed)
