@@ -91,13 +91,20 @@ _BAD_VALUES = [
     ("steps", -1, "a whole number from 0 to 1000000000"),
     ("seed", -1, "a whole number from 0 to 2147483647"),
     ("seed", 2**31, "a whole number from 0 to 2147483647"),
-    ("model", "resnet", "one of resnet_v2"),
+    ("model", "resnet", "one of resnet_v2, resnet_smith, wide_resnet, caffe_cifar10"),
     ("stack_units", (), "whole numbers separated by commas, each from 1 to 100"),
     ("stack_units", (6, 0, 6), "whole numbers separated by commas, each from 1 to 100"),
     ("stack_units", (6, 101), "whole numbers separated by commas, each from 1 to 100"),
     ("stack_units", [6, 6, 6], "whole numbers separated by commas, each from 1 to 100"),
     ("stack_units", (6.0, 6.0), "whole numbers separated by commas, each from 1 to 100"),
     ("stack_units", 6, "whole numbers separated by commas, each from 1 to 100"),
+    ("width", 0, "a whole number from 1 to 100"),
+    ("width", 2.5, "a whole number from 1 to 100"),
+    ("conv_bias", True, "one of all, standard, none"),
+    ("downsampling", "torch", "one of caffe, tensorflow"),
+    ("bn_momentum", 1.0, "a number from 0.0 to 0.99999"),
+    ("bn_epsilon", -1e-3, "a number from 0.0 to 1.0"),
+    ("input_scale", 256.0, "a number from 1.0 to 255.0"),
     ("shortcut_kernels", (3, 9, 3), "whole numbers separated by commas, each from 1 to 7"),
     ("pooling", "max", "one of none, avg"),
     ("shortcut_preactivation", "some", "one of none, downsampling, all"),
@@ -232,6 +239,59 @@ def test_values_that_do_not_go_together_are_an_error_that_says_what_would(change
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"width": 10},
+            "--width=10: must be left at 1 with --model=resnet_v2; it is a setting of wide_resnet",
+        ),
+        (
+            {"model": "wide_resnet", "conv_bias": "none"},
+            "--conv_bias=none: must be left at all with --model=wide_resnet; it is a setting of "
+            "resnet_smith",
+        ),
+        (
+            {"model": "caffe_cifar10", "stack_units": (9, 9, 9)},
+            "--stack_units=9,9,9: must be left at 6,6,6 with --model=caffe_cifar10; it is a "
+            "setting of resnet_v2, resnet_smith, wide_resnet",
+        ),
+        (
+            {"model": "resnet_smith", "shortcut_kernels": (1, 3, 3)},
+            "--shortcut_kernels=1,3,3: must be left at 3 with --model=resnet_smith",
+        ),
+        (
+            {"model": "resnet_smith", "shortcut_kernels": (3, 3)},
+            "--shortcut_kernels=3,3: must be one size or as many as --stack_units has stacks (3)",
+        ),
+    ],
+)
+def test_a_setting_of_other_networks_is_an_error_that_names_them(changes, message):
+    with pytest.raises(RecipeError) as caught:
+        Recipe(**changes)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("model", settings()["model"].choices)
+def test_each_network_refuses_exactly_the_settings_that_it_has_not(model):
+    refused = set()
+    for name, value in _OTHER_VALUES.items():
+        try:
+            Recipe(model=model, **{name: value})
+        except RecipeError:
+            refused.add(name)
+    with_networks = {name: set(setting.models) for name, setting in settings().items()}
+    assert refused == {n for n, models in with_networks.items() if models and model not in models}
+    # One shortcut kernel size stands for all stacks, also of a network that has none.
+    assert Recipe(model=model, shortcut_kernels=(3, 3, 3)) == Recipe(model=model)
+
+
+def test_help_names_the_networks_that_have_a_setting():
+    assert settings()["width"].help.endswith(" [wide_resnet]")
+    assert settings()["stack_units"].help.endswith(" [resnet_v2, resnet_smith, wide_resnet]")
+    assert "[" not in settings()["dropout"].help
+
+
 def test_adam_without_decoupled_decay_is_allowed():
     assert Recipe(optimizer="adam", wd=0, l2=1e-4).wd == 0
 
@@ -316,13 +376,19 @@ _OTHER_VALUES = {
     "steps": 5,
     "seed": 1,
     "stack_units": (6, 6, 7),
+    "width": 2,
     "shortcut_kernels": (1, 3, 3),
     "pooling": "avg",
     "shortcut_preactivation": "all",
     "shortcut_bn": False,
+    "conv_bias": "none",
+    "downsampling": "tensorflow",
+    "bn_momentum": 0.5,
+    "bn_epsilon": 0.01,
     "activation": "silu",
     "dropout": 0.1,
     "center": "channel",
+    "input_scale": 255.0,
     "shift": 0.0700001,
     "flip": False,
     "schedule": "type2",
@@ -347,6 +413,10 @@ _OTHER_VALUES = {
 }
 
 
+def _model_with(name):
+    return (settings()[name].models or ("resnet_v2",))[0]
+
+
 def test_every_setting_with_a_choice_has_another_value_above():
     assert set(_OTHER_VALUES) | {"model"} == set(settings())
 
@@ -358,11 +428,12 @@ def test_the_digest_is_16_hex_digits_and_the_same_for_equal_recipes():
 
 def test_every_setting_that_shapes_the_weights_changes_the_digest():
     digests = {
-        name: Recipe(**{name: value}).digest
+        name: Recipe(model=_model_with(name), **{name: value}).digest
         for name, value in _OTHER_VALUES.items()
         if name not in _NO_IDENTITY
     }
-    digests["none"] = Recipe().digest
+    for model in settings()["model"].choices:
+        digests[model] = Recipe(model=model).digest
     assert len(set(digests.values())) == len(digests)
 
 
@@ -373,8 +444,7 @@ def test_settings_that_leave_the_weights_alone_do_not_change_the_digest(name):
     assert changed.digest == Recipe().digest
 
 
-def test_the_network_is_part_of_the_identity():
-    # There may be only one network, so that the digest itself cannot be compared.
+def test_the_identity_is_every_setting_on_which_the_weights_depend():
     assert set(Recipe().identity()) == set(settings()) - _NO_IDENTITY
 
 
@@ -491,6 +561,10 @@ def _recipes(draw):
             {}, optional={name: _values(name, setting) for name, setting in settings().items()}
         )
     )
+    model = values.get("model", "resnet_v2")
+    for name, setting in settings().items():
+        if setting.models and model not in setting.models:
+            values.pop(name, None)
     if values.get("optimizer") == "adam":
         values["wd"] = 0.0
     if values.get("replicas", 1) > 1:

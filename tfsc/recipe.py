@@ -29,10 +29,13 @@ PRECISION_ALIASES = {
 
 def _setting(default: Any, help: str, **rule: Any) -> Any:
     kind = type(default)
+    if models := rule.get("models"):
+        help = f"{help} [{', '.join(models)}]"
     return dataclasses.field(default=default, metadata={"setting": Setting(help, kind, **rule)})
 
 
 _LIMIT = 10_000_000  # a bound that only a typing error exceeds
+_RESIDUAL = ("resnet_v2", "resnet_smith", "wide_resnet")
 
 
 @dataclass(frozen=True)
@@ -101,12 +104,23 @@ class Recipe:
     )
 
     # Network.
-    model: str = _setting("resnet_v2", "Architecture.", choices=("resnet_v2",))
+    model: str = _setting(
+        "resnet_v2",
+        "Architecture: Atienza's with the seeds' Changes, Smith & Topin's of super-convergence, "
+        "wide residual networks, or Caffe's cifar10_full. A setting that names networks in [] "
+        "must be left alone with the others.",
+        choices=(*_RESIDUAL, "caffe_cifar10"),
+    )
     stack_units: tuple = _setting(
         (6, 6, 6),
-        "Residual units in each stack; 6,6,6 is ResNet56v2.",
+        "Residual units in each stack: 6,6,6 is ResNet56v2, 9,9,9 Smith's ResNet-56, 4,4,4 a "
+        "WRN-28.",
         low=1,
         high=100,
+        models=_RESIDUAL,
+    )
+    width: int = _setting(
+        1, "Factor k on the width: WRN-28-10 has 10.", low=1, high=100, models=("wide_resnet",)
     )
     shortcut_kernels: tuple = _setting(
         (3,),
@@ -114,23 +128,55 @@ class Recipe:
         "(or 1,3,3); Atienza has 1.",
         low=1,
         high=7,
+        models=("resnet_v2",),
     )
     pooling: str = _setting(
         "none",
         "Before the dense layer: none (Change 1) or the average over the last feature maps "
         "(Atienza).",
         choices=("none", "avg"),
+        models=("resnet_v2",),
     )
     shortcut_preactivation: str = _setting(
         "none",
         "Change 3: activate the input of projection shortcuts: in no stack, in those that halve "
         "the maps (all but the first), or in all.",
         choices=("none", "downsampling", "all"),
+        models=("resnet_v2",),
     )
     shortcut_bn: bool = _setting(
         True,
         "With --shortcut_preactivation: BatchNorm before the shortcut's activation "
         "(seed 000's runs 8 and 9: false).",
+        models=("resnet_v2",),
+    )
+    conv_bias: str = _setting(
+        "all",
+        "Which convolutions have a bias: all (Smith), standard: not those of the blocks that halve "
+        "the maps (seed 002), or none.",
+        choices=("all", "standard", "none"),
+        models=("resnet_smith",),
+    )
+    downsampling: str = _setting(
+        "caffe",
+        "How maps are halved: as Caffe does (shortcut 3×3 average pooling, convolution padded on "
+        "all sides), or as seed 002's TensorFlow code does (2×2, padded below and right).",
+        choices=("caffe", "tensorflow"),
+        models=("resnet_smith",),
+    )
+    bn_momentum: float = _setting(
+        0.0,
+        "Momentum of BatchNorm's moving statistics; 0: the network's own (.99, .95, .9).",
+        low=0.0,
+        high=0.99999,
+        models=_RESIDUAL,
+    )
+    bn_epsilon: float = _setting(
+        0.0,
+        "Added to BatchNorm's variance; 0: the network's own (1e-3, 1e-5, 1e-5).",
+        low=0.0,
+        high=1.0,
+        models=_RESIDUAL,
     )
     activation: str = _setting(
         "relu", "Activation function.", choices=("relu", "gelu", "silu", "elu", "leaky_relu")
@@ -143,6 +189,12 @@ class Recipe:
         "Mean subtracted inside the network after scaling to 0–1: of each pixel over the "
         "training images (Atienza), of each channel, or none.",
         choices=("pixel", "channel", "none"),
+    )
+    input_scale: float = _setting(
+        1.0,
+        "Factor on the centred images: 255 gives the network raw pixels less their mean (Caffe).",
+        low=1.0,
+        high=255.0,
     )
 
     # Augmentation.
@@ -277,6 +329,7 @@ class Recipe:
                 raise RecipeError(
                     f"--micro_batch={self.micro_batch}: must divide the batch size {size}"
                 )
+        self._check_network()
         stacks = len(self.stack_units)
         if stacks > 16:  # each halves the image
             units = shown(",".join(map(str, self.stack_units)))
@@ -298,6 +351,20 @@ class Recipe:
                 "add --wd=0 (and --l2=1e-4 for Atienza's penalty), or use --optimizer=adamw"
             )
         self._check_replicas()
+
+    def _check_network(self) -> None:
+        """A setting of other networks would be ignored: it must have its default."""
+        for field in dataclasses.fields(self):
+            setting, value = settings()[field.name], getattr(self, field.name)
+            if not setting.models or self.model in setting.models or value == field.default:
+                continue
+            if field.name == "shortcut_kernels" and {*value} == {*field.default}:
+                continue  # the default, once for each stack
+            raise RecipeError(
+                f"--{field.name}={shown(setting.text(value))}: must be left at "
+                f"{setting.text(field.default)} with --model={self.model}; it is a setting of "
+                f"{', '.join(setting.models)}"
+            )
 
     def _check_replicas(self) -> None:
         if self.replicas == 1:

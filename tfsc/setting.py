@@ -19,6 +19,7 @@ class Setting:
         aliases: other spellings, each mapped to the canonical one.
         identity: whether the trained weights depend on it; only those fields enter the digest.
         dumped: whether `recipe.flags` holds it.
+        models: the networks that have it; empty: it does not depend on the network.
     """
 
     help: str
@@ -29,6 +30,7 @@ class Setting:
     aliases: dict[str, str] = dataclasses.field(default_factory=dict)
     identity: bool = True
     dumped: bool = True
+    models: tuple[str, ...] = ()
 
     @property
     def rule(self) -> str:

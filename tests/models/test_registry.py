@@ -2,10 +2,13 @@
 
 import keras
 import numpy as np
+import numpy_layers as reference
 import pytest
 
 from tfsc.data.examples import Examples
+from tfsc.errors import DataError
 from tfsc.models import registry
+from tfsc.models.norm import FusedBatchNormalization
 from tfsc.models.registry import image_mean
 from tfsc.recipe import Recipe, settings
 
@@ -15,9 +18,14 @@ TRAIN = Examples(
 )
 
 
-def _build(**changes):
-    recipe = Recipe(stack_units=(1, 1), shortcut_kernels=(3,)).replace(**changes)
-    return registry.build(recipe, TRAIN, classes=4)
+def _recipe(model="resnet_v2", **changes):
+    stacks = {} if model == "caffe_cifar10" else {"stack_units": (1, 1)}
+    return Recipe(model=model, **stacks | changes)
+
+
+def _build(*model, **changes):
+    keras.utils.set_random_seed(0)
+    return registry.build(_recipe(*model, **changes), TRAIN, classes=4)
 
 
 def test_the_registry_has_exactly_the_models_that_a_recipe_may_name():
@@ -26,7 +34,7 @@ def test_the_registry_has_exactly_the_models_that_a_recipe_may_name():
 
 @pytest.mark.parametrize("name", registry.NETWORKS)
 def test_each_network_maps_raw_images_to_logits(name):
-    logits = _build(model=name)(TRAIN.images, training=False).numpy()
+    logits = _build(name)(TRAIN.images, training=False).numpy()
     assert logits.shape == (20, 4)
     assert logits.dtype == np.float32
     assert np.isfinite(logits).all()
@@ -56,20 +64,119 @@ def test_resnet_v2_is_built_as_the_recipe_says():
     assert "pool" in {layer.name for layer in pooled.layers}
 
 
-@pytest.mark.parametrize("center", settings()["center"].choices)
-def test_the_networks_subtract_the_mean_of_the_training_images(center):
-    network = _build(center=center)
+def test_resnet_smith_is_built_as_the_recipe_says():
+    network = _build("resnet_smith", conv_bias="standard", downsampling="tensorflow")
+    assert network.get_layer("stack1_unit0_shortcut").pool_size == (2, 2)
+    assert network.get_layer("stack0_unit0_conv1").use_bias
+    assert not network.get_layer("stack1_unit0_conv1").use_bias
+
+
+def test_wide_resnet_is_built_as_the_recipe_says():
+    network = _build("wide_resnet", width=3)
+    assert network.get_layer("stack1_unit0_conv1").filters == 16 * 2 * 3
+
+
+_OWN = {"resnet_v2": (0.99, 1e-3), "resnet_smith": (0.95, 1e-5), "wide_resnet": (0.9, 1e-5)}
+
+
+@pytest.mark.parametrize("name", _OWN)
+def test_batchnorms_are_the_networks_own_unless_the_recipe_says_otherwise(name):
+    def values(**changes):
+        network = _build(name, **changes)
+        norms = [layer for layer in network.layers if isinstance(layer, FusedBatchNormalization)]
+        return {(norm.momentum, norm.epsilon) for norm in norms}
+
+    assert values() == {_OWN[name]}
+    assert values(bn_momentum=0.5, bn_epsilon=0.25) == {(0.5, 0.25)}
+
+
+@pytest.mark.parametrize("name", registry.NETWORKS)
+def test_what_all_networks_take_reaches_each(name):
+    network = _build(name, dropout=0.25, seed=3, l2=0.5, activation="silu", input_scale=255.0)
+    assert network.name == name
+    dropout = network.get_layer("dropout")
+    assert (dropout.rate, dropout.seed) == (0.25, 3)
+    kinds = {a.activation for a in network.layers if isinstance(a, keras.layers.Activation)}
+    assert kinds == {keras.activations.silu, keras.activations.linear}  # linear casts the logits
+    convolutions = [c for c in network.layers if isinstance(c, keras.layers.Conv2D)]
+    assert {conv.kernel_regularizer.l2 for conv in convolutions} == {0.5}
+    assert network.get_layer("scale").scale == 1
+    assert network.get_layer("logits").units == 4
+
+
+@pytest.mark.parametrize("name", registry.NETWORKS)
+def test_a_keras_file_of_each_network_gives_its_logits(name, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    network = reference.randomized(_build(name, l2=1e-4, dropout=0.5))
+    expected = network(TRAIN.images, training=False)
+    network.save(tmp_path / "network.keras")
+    keras.config.set_dtype_policy("float32")  # the policy is the file's, not the session's
+    loaded = keras.saving.load_model(tmp_path / "network.keras", safe_mode=True)
+    np.testing.assert_array_equal(loaded(TRAIN.images, training=False), expected)
+    # Names come from the recipe alone, not from what was built before.
+    names = [layer.name for layer in loaded.layers]
+    assert names == [layer.name for layer in _build(name, dropout=0.5).layers]
+
+
+@pytest.mark.parametrize(
+    ("name", "center"),
+    [("resnet_v2", center) for center in settings()["center"].choices]
+    + [(name, "pixel") for name in registry.NETWORKS if name != "resnet_v2"],
+)
+def test_the_networks_subtract_the_mean_of_the_training_images(name, center):
+    network = _build(name, center=center)
     scaled = keras.Model(network.input, network.get_layer("scale").output)
     expected = TRAIN.images / 255
-    expected = (
-        expected
-        - {
-            "pixel": expected.mean(0),
-            "channel": expected.mean((0, 1, 2)),
-            "none": 0,
-        }[center]
-    )
-    np.testing.assert_allclose(scaled(TRAIN.images), expected, atol=1e-6)
+    means = {"pixel": expected.mean(0), "channel": expected.mean((0, 1, 2)), "none": 0}
+    np.testing.assert_allclose(scaled(TRAIN.images), expected - means[center], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shape", "rule"),
+    [
+        (
+            _recipe(stack_units=(1,) * 4),
+            (8, 7),
+            "--stack_units=1,1,1,1: 4 stacks need images of at least 8×8, --dataset=cifar10 "
+            "has 8×7",
+        ),
+        (_recipe("wide_resnet"), (1, 9), "--stack_units=1,1: 2 stacks need images of at least 2×2"),
+        (_recipe("resnet_smith"), (9, 1), "2 stacks need images of at least 2×2"),
+        (
+            _recipe("resnet_smith", downsampling="tensorflow", stack_units=(1, 1, 1)),
+            (8, 6),
+            "--stack_units=1,1,1: with --downsampling=tensorflow 3 stacks need image sizes that "
+            "4 divides, --dataset=cifar10 has 8×6",
+        ),
+        (
+            _recipe("caffe_cifar10"),
+            (32, 7),
+            "--model=caffe_cifar10: needs images of at least 8×8, --dataset=cifar10 has 32×7",
+        ),
+    ],
+)
+def test_images_that_do_not_suit_are_refused_by_the_rule_and_by_the_network(recipe, shape, rule):
+    with pytest.raises(DataError) as caught:
+        registry.check_size(recipe, (*shape, 3))
+    assert rule in str(caught.value)
+    with pytest.raises(ValueError, match="Received: input_shape"):
+        registry.build(recipe, Examples(np.zeros((2, *shape, 3), np.uint8), np.zeros(2)), 4)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shape"),
+    [
+        (_recipe(stack_units=(1,) * 4), (8, 8)),
+        (_recipe("wide_resnet", stack_units=(1, 1, 1)), (4, 5)),
+        (_recipe("resnet_smith", stack_units=(1, 1, 1)), (4, 7)),
+        (_recipe("resnet_smith", downsampling="tensorflow", stack_units=(1, 1, 1)), (4, 8)),
+        (_recipe("caffe_cifar10"), (8, 9)),
+    ],
+)
+def test_images_that_just_suit_are_taken(recipe, shape):
+    registry.check_size(recipe, (*shape, 3))
+    train = Examples(np.zeros((2, *shape, 3), np.uint8), np.zeros(2))
+    assert registry.build(recipe, train, 4)(train.images).shape == (2, 4)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Exported models: written by a run, read by `tfsc.evaluate` and by anyone else.
 
     export/saved_model/    SavedModel; class names, one a line, are its asset
-    export/network.keras   the network for further training in Keras (import tfsc.models.resnet_v2)
+    export/network.keras   the network for further training in Keras (import tfsc.models.registry)
     export/recipe.flags    the recipe it was trained by
     export/export.json     step, classes, digest of the recipe, SHA-256 of each file
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers, regularizers
 
-from tfsc.models.dropout import SampleDropout
+from tfsc.models import parts
 from tfsc.models.norm import FusedBatchNormalization
 from tfsc.models.own_gradient import OwnGradient
 from tfsc.models.pointwise import PointwiseConv2D
@@ -23,6 +23,9 @@ def resnet_v2(
     activation: str = "relu",
     l2: float = 0.0,
     mean: float | np.ndarray = 0.0,
+    input_scale: float = 1.0,
+    bn_momentum: float = 0.99,
+    bn_epsilon: float = 1e-3,
     dropout: float = 0.0,
     dropout_seed: int = 0,
 ) -> keras.Model:
@@ -33,8 +36,7 @@ def resnet_v2(
     after BN–act (but for the very first, whose input the stem has activated). Stack 0 has f = 16,
     F = 64; stack s has f = F of the stack before, F = 2·f, and stride 2 in its first 1×1. The first
     unit of a stack adds a convolution of its raw input, the others add the input itself. Head:
-    BN–act–(average)–flatten–dense. All convolutions have a bias and He-normal weights; BatchNorm
-    has momentum 0.99 and ε = 1e-3.
+    BN–act–(average)–flatten–dense. All convolutions have a bias and He-normal weights.
 
     Args:
         input_shape: (height, width, channels) of raw images, uint8 or float 0–255.
@@ -48,6 +50,9 @@ def resnet_v2(
         activation: name of a Keras activation.
         l2: penalty l2·Σw² on convolution kernels.
         mean: subtracted after scaling to 0–1; a number, [channels] or [height, width, channels].
+        input_scale: factor on what is left.
+        bn_momentum: of BatchNorm's moving statistics.
+        bn_epsilon: added to BatchNorm's variance.
         dropout: rate before the dense layer.
         dropout_seed: of its masks.
 
@@ -76,7 +81,9 @@ def resnet_v2(
 
     def activate(x, name, normalize=True):
         if normalize:
-            x = FusedBatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
+            x = FusedBatchNormalization(
+                momentum=bn_momentum, epsilon=bn_epsilon, name=f"{name}_bn"
+            )(x)
         return layers.Activation(activation, name=f"{name}_act")(x)
 
     def unit(x, shortcut, name, filters, out_filters, stride, activated):
@@ -93,10 +100,7 @@ def resnet_v2(
         x = conv(x, out_filters, kernel, stride, f"{name}_shortcut_conv")
         return OwnGradient(name=f"{name}_shortcut")(x)
 
-    inputs = keras.Input(input_shape, dtype="float32", name="image")
-    # In float32: bfloat16 would round pixels before the mean is gone.
-    offset = -np.asarray(mean, np.float32)
-    x = layers.Rescaling(1 / 255, offset=offset, dtype="float32", name="scale")(inputs)
+    inputs, x = parts.images(input_shape, mean, input_scale)
     x = activate(conv(x, 16, 3, 1, "stem_conv"), "stem")
 
     filters = 16
@@ -119,11 +123,7 @@ def resnet_v2(
     x = activate(x, "head")
     x = layers.GlobalAveragePooling2D(name="pool")(x) if pooling == "avg" else x
     x = layers.Flatten(name="flatten")(x)
-    if dropout:
-        x = SampleDropout(dropout, dropout_seed, name="dropout")(x)
-    dense = layers.Dense(classes, kernel_initializer="he_normal", name="logits")
-    # The loss needs float32; only the multiplication itself is in the policy's precision.
-    outputs = layers.Activation("linear", dtype="float32", name="float32_logits")(dense(x))
+    outputs = parts.logits(x, classes, dropout, dropout_seed, kernel_initializer="he_normal")
     return keras.Model(inputs, outputs, name="resnet_v2")
 
 

@@ -1,0 +1,73 @@
+"""What networks share: `images` at their beginning, `conv3x3`, and `logits` at their end."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from tfsc.models.dropout import SampleDropout
+
+
+def images(
+    input_shape: tuple[int, int, int], mean: float | np.ndarray, scale: float = 1.0
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """A network's input and what its first layer sees: scale·(x/255 − mean), in float32.
+
+    Args:
+        input_shape: (height, width, channels) of raw images, uint8 or float 0–255.
+        mean: of images scaled to 0–1; a number, [channels] or [height, width, channels].
+        scale: range of the pixels; 255 leaves them as they are.
+
+    Returns:
+        The `keras.Input`, and the output of the layer `scale`.
+    """
+    inputs = keras.Input(input_shape, dtype="float32", name="image")
+    # In float32: bfloat16 would round pixels before the mean is gone.
+    offset = -scale * np.asarray(mean, np.float32)
+    scaled = layers.Rescaling(scale / 255, offset=offset, dtype="float32", name="scale")
+    return inputs, scaled(inputs)
+
+
+def conv3x3(
+    x: keras.KerasTensor, filters: int, stride: int, name: str, **arguments: Any
+) -> keras.KerasTensor:
+    """A 3×3 convolution with one pixel of padding on all sides, as Caffe and Torch have it.
+
+    At stride 2 and even sizes Keras' "same" pads below and on the right only: the windows lie one
+    pixel further on.
+
+    Args:
+        x: maps [n, height, width, channels].
+        filters: number of output channels.
+        stride: 1 or 2.
+        name: of the layer; the padding's is `<name>_pad`.
+        arguments: of `keras.layers.Conv2D`.
+    """
+    if stride > 1:
+        x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
+    padding = "valid" if stride > 1 else "same"
+    return layers.Conv2D(filters, 3, stride, padding, name=name, **arguments)(x)
+
+
+def logits(
+    x: keras.KerasTensor,
+    classes: int,
+    dropout: float = 0.0,
+    dropout_seed: int = 0,
+    **arguments: Any,
+) -> keras.KerasTensor:
+    """Float32 logits of features [n, d]: dropout, dense layer.
+
+    Args:
+        x: features.
+        classes: number of logits.
+        dropout: rate.
+        dropout_seed: of its masks.
+        arguments: of `keras.layers.Dense`.
+    """
+    if dropout:
+        x = SampleDropout(dropout, dropout_seed, name="dropout")(x)
+    x = layers.Dense(classes, name="logits", **arguments)(x)
+    # The loss needs float32; only the multiplication itself is in the policy's precision.
+    return layers.Activation("linear", dtype="float32", name="float32_logits")(x)
