@@ -16,6 +16,7 @@ from absl import flags
 from tfsc import __version__
 from tfsc.errors import RecipeError
 from tfsc.flagfile import shown
+from tfsc.optimizers import groups
 from tfsc.schedules import language, texts
 from tfsc.setting import Setting
 
@@ -36,6 +37,17 @@ def _setting(default: Any, help: str, **rule: Any) -> Any:
 
 _LIMIT = 10_000_000  # a bound that only a typing error exceeds
 _RESIDUAL = ("resnet_v2", "resnet_smith", "wide_resnet")
+
+_DECOUPLED_ONLY = ("adamw", "adamwr", "sgdw", "lion", "muon")
+# Settings of some optimizers only: beside others they keep their defaults.
+_OF_OPTIMIZERS = {
+    "nesterov": ("sgd", "sgdw", "muon"),
+    "beta_1": ("adamw", "adamwr", "adam", "lion"),
+    "beta_2": ("adamw", "adamwr", "adam", "rmsprop", "adadelta", "lion"),
+    "epsilon": ("adamw", "adamwr", "adam", "rmsprop", "adagrad", "adadelta"),
+    "muon_rest": ("muon",),
+}
+_GROUPS = {"no_decay": groups.parse_names, "lr_factors": groups.parse_factors}
 
 
 @dataclass(frozen=True)
@@ -217,7 +229,6 @@ class Recipe:
     schedule_per: str = _setting(
         "step", "Move the learning rate at every step or every epoch.", choices=("step", "epoch")
     )
-    optimizer: str = _setting("adamw", "Optimizer.", choices=("adamw", "adam", "sgd"))
     scale_lr_from: int = _setting(
         0,
         "Linear scaling rule: the schedule is meant for this batch size, rates are multiplied by "
@@ -225,16 +236,77 @@ class Recipe:
         low=0,
         high=65536,
     )
+    optimizer: str = _setting(
+        "adamw",
+        "Optimizer. muon takes the kernels of convolutions and leaves the rest to --muon_rest; "
+        "adamwr is adamw with --wd divided by the root of the steps in the current warm restart, "
+        "and by the rate at its beginning.",
+        choices=(
+            *("adamw", "adamwr", "adam", "sgd", "sgdw", "rmsprop", "adagrad", "adadelta", "lion"),
+            "muon",
+        ),
+    )
     momentum: str = _setting(
         "0.9",
-        "Momentum of sgd: a number, a schedule text with values below 1, or inverse(0.95, 0.85): "
-        "against the rate of a one_cycle or cyclic --schedule.",
+        "Momentum of sgd, sgdw and muon: a number, a schedule text with values below 1, or "
+        "inverse(0.95, 0.85): against the rate of a one_cycle or cyclic --schedule.",
+    )
+    nesterov: bool = _setting(False, "Nesterov momentum, of sgd, sgdw and muon.")
+    beta_1: float = _setting(
+        0.9, "β₁ of adamw, adam and lion: decay of the mean gradient.", low=0.0, high=0.9999
+    )
+    beta_2: float = _setting(
+        0.0,
+        "Decay of the mean square, β₂ of adamw and adam (0.999), ρ of rmsprop (0.9) and adadelta "
+        "(0.95), or of lion's momentum, β₂ (0.99); 0: the number in brackets.",
+        low=0.0,
+        high=0.999999,
+    )
+    epsilon: float = _setting(
+        1e-7, "ε of adamw, adam, rmsprop, adagrad and adadelta.", low=1e-30, high=1.0
+    )
+    muon_rest: str = _setting(
+        "sgd",
+        "With muon: what updates biases, BatchNorm and the dense layer, at the same learning rate "
+        "(see --lr_factors).",
+        choices=("sgd", "adamw"),
     )
     wd: float = _setting(
-        0.19,
-        "Decoupled weight decay λ of adamw and sgd on all variables: w −= rate·λ·w each step.",
-        low=0.0,
-        high=1000.0,
+        0.19, "Weight decay λ on all variables but those of --no_decay.", low=0.0, high=1000.0
+    )
+    decoupled: bool = _setting(
+        True,
+        "Weight decay shrinks the weights, w −= rate·λ·w each step; false: it joins the clipped "
+        "gradient, g += λ·w (of sgd, adam, rmsprop, adagrad and adadelta).",
+    )
+    no_decay: str = _setting(
+        "",
+        "Variables without weight decay: bias, bn, bn_scale, bn_bias, kernel, head, or parts of "
+        "their paths, separated by commas; empty: none.",
+    )
+    lr_factors: str = _setting(
+        "",
+        "Factors of the learning rate of some variables, such as bn_bias:64,head:0.5; groups as in "
+        "--no_decay, of several that hold a variable the last one counts.",
+    )
+    clipnorm: float = _setting(
+        0.0, "Largest norm of each variable's gradient; 0: any.", low=0.0, high=1e9
+    )
+    global_clipnorm: float = _setting(
+        0.0, "Largest norm of the whole gradient; 0: any.", low=0.0, high=1e9
+    )
+    clipvalue: float = _setting(
+        0.0, "Largest absolute value in a gradient; 0: any.", low=0.0, high=1e9
+    )
+    lookahead: int = _setting(
+        0,
+        "Every so many steps slow weights move towards the weights, which go back to them; 0: "
+        "never.",
+        low=0,
+        high=1_000_000,
+    )
+    lookahead_alpha: float = _setting(
+        0.5, "How far slow weights move: 1 is all the way.", low=0.001, high=1.0
     )
     l2: float = _setting(
         0.0, "L2 penalty on convolution kernels, added to the loss (Atienza: 1e-4).", low=0, high=10
@@ -345,12 +417,63 @@ class Recipe:
         if any(kernel % 2 == 0 for kernel in self.shortcut_kernels):
             kernels = shown(",".join(map(str, self.shortcut_kernels)))
             raise RecipeError(f"--shortcut_kernels={kernels}: kernel sizes must be odd")
-        if self.optimizer == "adam" and self.wd != 0:
+        self._check_optimizer()
+        self._check_replicas()
+
+    def _check_optimizer(self) -> None:
+        name = self.optimizer
+        if not self.decoupled and name in _DECOUPLED_ONLY:
+            raise RecipeError(
+                f"--decoupled=false: must be true with --optimizer={name}, whose decay is decoupled"
+            )
+        if name == "adam" and self.wd != 0 and self.decoupled:
             raise RecipeError(
                 f"--wd={self.wd:g}: must be 0 with --optimizer=adam, which has no decoupled decay; "
-                "add --wd=0 (and --l2=1e-4 for Atienza's penalty), or use --optimizer=adamw"
+                "add --wd=0 (and --l2=1e-4 for Atienza's penalty), or --nodecoupled for decay in "
+                "the gradient, or use --optimizer=adamw"
             )
-        self._check_replicas()
+        if name == "adamwr":
+            self._check_adamwr()
+        used = {name, self.muon_rest} if name == "muon" else {name}
+        for setting, optimizers in _OF_OPTIMIZERS.items():
+            value, default = getattr(self, setting), getattr(Recipe, setting)
+            if value != default and not used & set(optimizers):
+                rule = settings()[setting]
+                raise RecipeError(
+                    f"--{setting}={rule.text(value)}: must be {rule.text(default)} with "
+                    f"--optimizer={name}; it is of {', '.join(optimizers)}"
+                )
+        clips = [n for n in ("clipnorm", "global_clipnorm", "clipvalue") if getattr(self, n)]
+        if len(clips) > 1:
+            raise RecipeError(
+                f"--{clips[1]}={getattr(self, clips[1]):g}: must be 0 with "
+                f"--{clips[0]}={getattr(self, clips[0]):g}: gradients are clipped in one way"
+            )
+        if self.lookahead_alpha != Recipe.lookahead_alpha and not self.lookahead:
+            raise RecipeError(
+                f"--lookahead_alpha={self.lookahead_alpha:g}: must be "
+                f"{Recipe.lookahead_alpha:g} without --lookahead"
+            )
+        for setting, parse in _GROUPS.items():
+            try:
+                parse(getattr(self, setting))
+            except groups.GroupSyntaxError as error:
+                raise RecipeError(f"--{setting}: {error}") from None
+
+    def _check_adamwr(self) -> None:
+        schedule = self.parsed_schedule()
+        if not (isinstance(schedule, language.Call) and schedule.family == "warm_restarts"):
+            raise RecipeError(
+                f"--schedule={shown(self.schedule)}: must be warm_restarts(…) with "
+                "--optimizer=adamwr, whose decay depends on the length of a restart"
+            )
+        if not schedule["rate"]:
+            raise RecipeError("--schedule: its rate must be above 0 with --optimizer=adamwr")
+        if self.batch_schedule:
+            raise RecipeError(
+                f"--batch_schedule={shown(self.batch_schedule)}: must be empty with "
+                "--optimizer=adamwr"
+            )
 
     def _check_network(self) -> None:
         """A setting of other networks would be ignored: it must have its default."""
@@ -431,6 +554,8 @@ class Recipe:
             "schedule": str(self.parsed_schedule()),
             "momentum": str(self.parsed_momentum()),
             "batch_schedule": ",".join(f"{size}@{epoch}" for epoch, size in self.batch_sizes()),
+            "no_decay": groups.names_text(groups.parse_names(self.no_decay)),
+            "lr_factors": groups.factors_text(groups.parse_factors(self.lr_factors)),
         }
 
     def flagfile(self) -> str:

@@ -79,7 +79,7 @@ def _step(arguments: argparse.Namespace):
 
     from tfsc import augment
     from tfsc.data.examples import Examples
-    from tfsc.optimizers.fused import FusedSGD
+    from tfsc.optimizers.sgd import FusedSGD
     from tfsc.training.learner import Learner
     from tfsc.training.precision import set_precision
 

@@ -44,12 +44,17 @@ class WarmRestarts(Schedule):
         # By comparison, for the same reason: a logarithm would miss restarts.
         reached = xp.expand_dims(step, -1) >= np.ceil(self._begins[1:])
         index = xp.sum(xp.where(reached, 1, 0), axis=-1)
-        return xp.take(self._begins, index), xp.take(self._lengths, index)
+        begin, length = xp.take(self._begins, index), xp.take(self._lengths, index)
+        if xp is not np:
+            begin, length = xp.cast(begin, "float32"), xp.cast(length, "float32")
+        return begin, length
+
+    def period_at(self, step, xp):
+        """Steps in the period that holds a float `step`."""
+        return self._current(step, xp)[1]
 
     def rate(self, step, xp):
         begin, length = self._current(step, xp)
-        if xp is not np and self.mult != 1:
-            begin, length = xp.cast(begin, "float32"), xp.cast(length, "float32")
         t = xp.clip((step - begin) / length, 0.0, 1.0)
         return self.to + (self.initial_rate - self.to) * 0.5 * (1.0 + xp.cos(math.pi * t))
 

@@ -8,8 +8,11 @@ from tfsc import augment
 from tfsc.data.batch_plan import BatchPlan
 from tfsc.data.resident import ResidentExamples
 from tfsc.data.split import Split
+from tfsc.errors import RecipeError
+from tfsc.flagfile import shown
 from tfsc.models import registry as models
 from tfsc.optimizers import registry as optimizers
+from tfsc.optimizers.groups import UnknownGroupError
 from tfsc.recipe import Recipe
 from tfsc.schedules import language
 from tfsc.schedules import registry as schedules
@@ -29,6 +32,9 @@ def build_learner(
         data: the training set, from which the network takes its means.
         classes: number of labels.
         resident: the pipeline's, if it has one.
+
+    Raises:
+        RecipeError: if --no_decay or --lr_factors names variables that the network does not have.
     """
     keras.utils.set_random_seed(recipe.seed)
     plan = BatchPlan(len(data.train), recipe.batch_sizes())
@@ -47,7 +53,14 @@ def build_learner(
         jit_compile=use_xla(recipe.xla) and recipe.replicas == 1,
         steps_per_execution=recipe.steps_per_execution,
     )
-    learner.optimizer.build(learner.network.trainable_variables)
+    try:
+        learner.optimizer.build(learner.network.trainable_variables)
+    except UnknownGroupError as error:
+        text = shown(getattr(recipe, error.argument))
+        group = shown(error.group, 40)
+        raise RecipeError(
+            f"--{error.argument}={text}: {error.rule}; no variable belongs to {group}"
+        ) from None
     return learner
 
 

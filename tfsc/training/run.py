@@ -69,6 +69,8 @@ def run(recipe: Recipe) -> dict[str, Any]:
         )
     plan = BatchPlan(len(data.train), recipe.batch_sizes())
     pipeline = TrainingPipeline(data.train, plan, recipe.seed, recipe.data_on)
+    with strategy.scope():
+        learner = build_learner(recipe, data, len(source.class_names), pipeline.resident)
     with RunDirectory(recipe) as directory, StopOnSignal() as signals:
         summary = directory.summary()
         if summary.get("status") == "done" and {"final", "best"} <= summary.keys():
@@ -79,8 +81,6 @@ def run(recipe: Recipe) -> dict[str, Any]:
             return summary
         directory.write_split(data, source.digest)
         directory.add_provenance(provenance(source, recipe.digest))
-        with strategy.scope():
-            learner = build_learner(recipe, data, len(source.class_names), pipeline.resident)
         evaluation = evaluation_batches(data.val)
         return _Run(recipe, directory, source, pipeline, evaluation, learner, signals).train()
 

@@ -1,0 +1,75 @@
+"""`FusedAdam` and `FusedAdamW`: Adam in one operation a variable."""
+
+import keras
+import tensorflow as tf
+
+from tfsc.optimizers.base import GroupedOptimizer
+
+
+class _FusedAdamUpdate(GroupedOptimizer):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.amsgrad:
+            raise ValueError(
+                f"{type(self).__name__} has no amsgrad; keras.optimizers has. "
+                "Received: amsgrad=True"
+            )
+
+    def scalars(self):
+        step = tf.cast(self.iterations + 1, tf.float32)
+        return tf.pow(self.beta_1, step), tf.pow(self.beta_2, step)
+
+    def apply_update(self, variable, gradient, rate, beta_1_power, beta_2_power):
+        index = self._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=beta_1_power,
+            beta2_power=beta_2_power,
+            lr=rate,
+            beta1=tf.constant(self.beta_1, variable.dtype),
+            beta2=tf.constant(self.beta_2, variable.dtype),
+            epsilon=tf.constant(self.epsilon, variable.dtype),
+            grad=gradient,
+        )
+
+
+@keras.saving.register_keras_serializable("tfsc")
+class FusedAdam(_FusedAdamUpdate, keras.optimizers.Adam):
+    """`keras.optimizers.Adam`, its update in one operation a variable.
+
+        m ← m + (1 − β₁)(g − m),  v ← v + (1 − β₂)(g² − v)
+        θ ← θ − η·√(1 − β₂ᵗ)/(1 − β₁ᵗ) · m/(√v + ε)
+
+    Equal to Keras' up to the rounding of float32. Without amsgrad. With `decoupled=False` the decay
+    is L2 in the gradient, the Adam of Kingma and Ba's experiments.
+
+    Args:
+        learning_rate, beta_1, ...: as in `keras.optimizers.Adam`.
+        weight_decay, decoupled, no_decay, lr_factors: see `GroupedOptimizer`.
+
+    Raises:
+        ValueError: for amsgrad.
+
+    Source: Kingma and Ba, "Adam", section 2 (the variant with ε̂).
+    """
+
+
+@keras.saving.register_keras_serializable("tfsc")
+class FusedAdamW(_FusedAdamUpdate, keras.optimizers.AdamW):
+    """`keras.optimizers.AdamW`, its update in one operation a variable after the decay.
+
+        θ ← θ − η·λ·θ,  then Adam's step
+
+    Equal to Keras' up to the rounding of float32. Without amsgrad.
+
+    Args:
+        learning_rate, weight_decay, ...: as in `keras.optimizers.AdamW`.
+        no_decay, lr_factors: see `GroupedOptimizer`.
+
+    Raises:
+        ValueError: for amsgrad.
+
+    Source: Loshchilov and Hutter, "Decoupled weight decay regularization".
+    """
