@@ -379,6 +379,10 @@ class Recipe:
             ("xla", self.xla == "on", "auto or off"),
             ("precision", self.precision == "fp16", "fp32, tf32 or bf16"),
             ("data_on", self.data_on != "host", "host"),
+            # Each replica would clip its own share of the gradient.
+            ("clipnorm", self.clipnorm > 0, "0"),
+            ("global_clipnorm", self.global_clipnorm > 0, "0"),
+            ("clipvalue", self.clipvalue > 0, "0"),
         ):
             if bad:
                 raise RecipeError(
