@@ -227,6 +227,17 @@ def test_a_mistake_in_a_schedule_is_a_line_the_text_and_a_caret(
     assert shown[caret.index("^") :] == caret_under
 
 
+def test_a_mistake_in_groups_is_a_line_the_text_and_a_caret(tmp_path):
+    result = _run("train", "--lr_factors=bn_bias:64,head", cwd=tmp_path)
+    _assert_refused(result, "train", tmp_path)
+    assert result.stderr.splitlines() == [
+        "tfsc.train: --lr_factors: expected ':' between a group and its factor, found the end of "
+        "the text (at character 16)",
+        "  bn_bias:64,head",
+        " " * 17 + "^",
+    ]
+
+
 def test_a_missing_flagfile_is_named(tmp_path, fault):
     result = _run("train", "--flagfile=none.flags", cwd=tmp_path)
     _assert_refused(result, "train", tmp_path)
@@ -447,7 +458,8 @@ def _assert_recipe_or_plain_refusal(arguments):
         # Only a value beside another can be one that was not typed: --wd with --optimizer=adam.
         names = [*_names_in(arguments), "--wd=0.19", "unexpected words: "]
         assert any(name in first for name in names)
-        assert not more or (first.startswith("--schedule: ") and len(more) == 2)
+        with_caret = ("--schedule: ", "--no_decay: ", "--lr_factors: ")
+        assert not more or (first.startswith(with_caret) and len(more) == 2)
         assert cli.presentable(error) == str(error)
         return
     assert recipe == recipe_by_absl(*arguments)

@@ -119,11 +119,28 @@ _BAD_VALUES = [
     ("flip", 0, "true or false"),
     ("flip", None, "true or false"),
     ("schedule_per", "batch", "one of step, epoch"),
-    ("optimizer", "Adam", "one of adamw, adam, sgd"),
     ("momentum", 0.9, "text on one line"),
     ("batch_schedule", 128, "text on one line"),
     ("scale_lr_from", -1, "a whole number from 0 to 65536"),
     ("micro_batch", 8.0, "a whole number from 0 to 65536"),
+    (
+        "optimizer",
+        "Adam",
+        "one of adamw, adamwr, adam, sgd, sgdw, rmsprop, adagrad, adadelta, lion, muon",
+    ),
+    ("nesterov", "yes", "true or false"),
+    ("beta_1", 1.0, "a number from 0.0 to 0.9999"),
+    ("beta_2", 1.0, "a number from 0.0 to 0.999999"),
+    ("epsilon", 0.0, "a number from 1e-30 to 1.0"),
+    ("muon_rest", "lion", "one of sgd, adamw"),
+    ("decoupled", 1, "true or false"),
+    ("clipnorm", -1.0, "a number from 0.0 to 1000000000.0"),
+    ("global_clipnorm", float("inf"), "a number from 0.0 to 1000000000.0"),
+    ("clipvalue", "1", "a number from 0.0 to 1000000000.0"),
+    ("lookahead", 0.5, "a whole number from 0 to 1000000"),
+    ("lookahead_alpha", 0.0, "a number from 0.001 to 1.0"),
+    ("no_decay", 3, "text on one line"),
+    ("lr_factors", "bn:1\n", "text on one line"),
     ("wd", -0.19, "a number from 0.0 to 1000.0"),
     ("wd", float("inf"), "a number from 0.0 to 1000.0"),
     ("wd", True, "a number from 0.0 to 1000.0"),
@@ -217,6 +234,24 @@ def test_false_may_be_written_in_several_ways(argument):
             {"replicas": 2, "micro_batch": 32},
             "--micro_batch=32: must be 0 with --replicas=2",
         ),
+        (
+            {"decoupled": False},
+            "--decoupled=false: must be true with --optimizer=adamw, whose decay is decoupled",
+        ),
+        ({"optimizer": "lion", "decoupled": False}, "--decoupled=false: must be true with"),
+        (
+            {"nesterov": True},
+            "--nesterov=true: must be false with --optimizer=adamw; it is of sgd, sgdw, muon",
+        ),
+        ({"optimizer": "sgd", "beta_2": 0.9}, "--beta_2=0.9: must be 0.0 with --optimizer=sgd"),
+        ({"optimizer": "muon", "epsilon": 0.1}, "--epsilon=0.1: must be 1e-07 with"),
+        ({"muon_rest": "adamw"}, "--muon_rest=adamw: must be sgd with --optimizer=adamw"),
+        (
+            {"clipnorm": 1, "clipvalue": 2},
+            "--clipvalue=2: must be 0 with --clipnorm=1: gradients are clipped in one way",
+        ),
+        ({"lookahead_alpha": 0.8}, "--lookahead_alpha=0.8: must be 0.5 without --lookahead"),
+        ({"replicas": 2, "clipnorm": 1}, "--clipnorm=1.0: must be 0 with --replicas=2"),
         ({"replicas": 3}, "--replicas=3: must divide --batch_size=64 into equal shares"),
         (
             {"replicas": 2, "steps_per_execution": 4},
@@ -277,7 +312,7 @@ def test_each_network_refuses_exactly_the_settings_that_it_has_not(model):
     refused = set()
     for name, value in _OTHER_VALUES.items():
         try:
-            Recipe(model=model, **{name: value})
+            Recipe(model=model, **{name: value}, **_BESIDE.get(name, {}))
         except RecipeError:
             refused.add(name)
     with_networks = {name: set(setting.models) for name, setting in settings().items()}
@@ -294,6 +329,29 @@ def test_help_names_the_networks_that_have_a_setting():
 
 def test_adam_without_decoupled_decay_is_allowed():
     assert Recipe(optimizer="adam", wd=0, l2=1e-4).wd == 0
+    assert Recipe(optimizer="adam", wd=0.1, decoupled=False).wd == 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "--schedule=[8e-4,0]lin[1e-3,5]lin[1e-3,12]cos[1e-5,20]lin[6e-6,26]: must be warm_"),
+        ({"schedule": "warmup(1) → warm_restarts(0.1, 5)"}, "--schedule=warmup(1) → warm_restarts"),
+        ({"schedule": "warm_restarts(0, 5)"}, "--schedule: its rate must be above 0"),
+        (
+            {"schedule": "warm_restarts(0.1, 5)", "batch_schedule": "[64,0]const[128,5]"},
+            "--batch_schedule=[64,0]const[128,5]: must be empty with --optimizer=adamwr",
+        ),
+    ],
+)
+def test_adamwr_needs_warm_restarts(changes, message):
+    with pytest.raises(RecipeError) as caught:
+        Recipe(optimizer="adamwr", **changes)
+    assert str(caught.value).startswith(message)
+
+
+def test_what_muon_leaves_to_adamw_has_adamws_settings():
+    assert Recipe(optimizer="muon", muon_rest="adamw", epsilon=0.1, beta_2=0.9).beta_2 == 0.9
 
 
 def test_one_shortcut_kernel_stands_for_all_stacks():
@@ -317,6 +375,25 @@ def test_a_bad_text_is_an_error_with_a_caret_under_the_fault(name, text, rule, a
     assert first.startswith(f"--{name}: {rule}")
     assert shown == "  " + text
     assert caret == "  " + " " * at + "^"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule", "caret_under"),
+    [
+        ("no_decay", "bias;bn", "expected ',' between groups, found ';'", ";bn"),
+        ("lr_factors", "head:0.5,bn", "expected ':' between a group and its factor", ""),
+        ("lr_factors", "head:-1", "a factor must be a number from 0 to 1e+06", "-1"),
+    ],
+)
+def test_a_bad_text_of_groups_is_an_error_with_a_caret_under_the_fault(
+    name, value, rule, caret_under
+):
+    with pytest.raises(RecipeError) as caught:
+        Recipe(**{name: value})
+    first, text, caret = str(caught.value).split("\n")
+    assert first.startswith(f"--{name}: {rule}")
+    assert text == "  " + value
+    assert text[caret.index("^") :] == caret_under
 
 
 @pytest.mark.parametrize("schedule", ["", "type3", "[8e-4,5]lin[1e-3,5]", "-1", 0.001, "1\n2"])
@@ -393,12 +470,25 @@ _OTHER_VALUES = {
     "flip": False,
     "schedule": "type2",
     "schedule_per": "epoch",
-    "optimizer": "sgd",
     "batch_schedule": "[64,0]const[128,5]",
     "micro_batch": 32,
     "scale_lr_from": 32,
     "momentum": "0.95",
+    "optimizer": "sgdw",
+    "nesterov": True,
+    "beta_1": 0.95,
+    "beta_2": 0.95,
+    "epsilon": 1e-3,
+    "muon_rest": "adamw",
     "wd": 0.2,
+    "decoupled": False,
+    "no_decay": "bias",
+    "lr_factors": "bias:2",
+    "clipnorm": 1.0,
+    "global_clipnorm": 1.0,
+    "clipvalue": 1.0,
+    "lookahead": 6,
+    "lookahead_alpha": 0.8,
     "l2": 1e-4,
     "ema": 0.99,
     "precision": "bf16",
@@ -417,6 +507,15 @@ def _model_with(name):
     return (settings()[name].models or ("resnet_v2",))[0]
 
 
+# What a value above needs beside it.
+_BESIDE = {
+    "nesterov": {"optimizer": "sgd"},
+    "decoupled": {"optimizer": "rmsprop"},
+    "muon_rest": {"optimizer": "muon"},
+    "lookahead_alpha": {"lookahead": 5},
+}
+
+
 def test_every_setting_with_a_choice_has_another_value_above():
     assert set(_OTHER_VALUES) | {"model"} == set(settings())
 
@@ -428,12 +527,14 @@ def test_the_digest_is_16_hex_digits_and_the_same_for_equal_recipes():
 
 def test_every_setting_that_shapes_the_weights_changes_the_digest():
     digests = {
-        name: Recipe(model=_model_with(name), **{name: value}).digest
+        name: Recipe(model=_model_with(name), **{name: value}, **_BESIDE.get(name, {})).digest
         for name, value in _OTHER_VALUES.items()
         if name not in _NO_IDENTITY
     }
     for model in settings()["model"].choices:
         digests[model] = Recipe(model=model).digest
+    for name, beside in _BESIDE.items():
+        digests[f"beside {name}"] = Recipe(**beside).digest
     assert len(set(digests.values())) == len(digests)
 
 
@@ -452,6 +553,13 @@ def test_a_named_schedule_and_its_text_have_the_same_digest():
     spelled = "[8.e-4, 0]lin[1.e-3, 5]lin[1.e-3, 12]cos[1.e-5, 20]lin[6.e-6, 26]"
     assert Recipe(schedule="type1").digest == Recipe(schedule=spelled).digest == Recipe().digest
     assert Recipe(schedule="type1").digest != Recipe(schedule="type2").digest
+
+
+def test_texts_of_groups_have_one_digest_however_they_are_written():
+    plain = Recipe(no_decay="bias,bn", lr_factors="bn_bias:64,head:0.5")
+    assert Recipe(no_decay="bn, bias", lr_factors=" bn_bias:64.0, head:5e-1").digest == plain.digest
+    # Of several factors the last one counts.
+    assert Recipe(no_decay="bias,bn", lr_factors="head:0.5,bn_bias:64").digest != plain.digest
 
 
 def test_zero_has_one_digest_whatever_its_sign():
@@ -539,6 +647,10 @@ def _values(name, setting):
         return st.sampled_from(["", "[64,0] const [128,3]"])
     if name == "micro_batch":
         return st.sampled_from([0, 1, 32])
+    if name == "no_decay":
+        return st.sampled_from(["", "bias", "bn, bias", "stem_conv/kernel,head"])
+    if name == "lr_factors":
+        return st.sampled_from(["", "bias:0.5", "head : 1e-3, bn_bias:64"])
     if name == "replicas":
         return st.sampled_from([1, 2, 64])
     if name == "shortcut_kernels":
@@ -565,14 +677,36 @@ def _recipes(draw):
     for name, setting in settings().items():
         if setting.models and model not in setting.models:
             values.pop(name, None)
-    if values.get("optimizer") == "adam":
-        values["wd"] = 0.0
+    _fit_the_optimizer(values)
     if values.get("replicas", 1) > 1:
         values |= {"batch_size": 64, "xla": "off", "precision": "bf16", "steps_per_execution": 1}
         values |= {"data_on": "host", "batch_schedule": "", "micro_batch": 0}
+        values |= {"clipnorm": 0.0, "global_clipnorm": 0.0, "clipvalue": 0.0}
     if values.get("batch_schedule") or values.get("micro_batch"):
         values["batch_size"] = 64
     return Recipe(**values)
+
+
+def _fit_the_optimizer(values):
+    """Drop what the optimizer does not have."""
+    optimizer = values.get("optimizer", "adamw")
+    if optimizer in ("adamw", "adamwr", "sgdw", "lion", "muon"):
+        values.pop("decoupled", None)
+    if optimizer == "adamwr":
+        values |= {"schedule": "warm_restarts(0.1, 5)", "batch_schedule": ""}
+    if optimizer == "adam" and values.get("decoupled", True):
+        values["wd"] = 0.0
+    if optimizer not in ("sgd", "sgdw", "muon"):
+        values.pop("nesterov", None)
+    if optimizer != "adamw":
+        for name in ("beta_1", "beta_2", "epsilon"):
+            values.pop(name, None)
+    if optimizer != "muon":
+        values.pop("muon_rest", None)
+    for name in ("global_clipnorm", "clipvalue"):
+        values.pop(name, None)
+    if not values.get("lookahead"):
+        values.pop("lookahead_alpha", None)
 
 
 @_FUZZ

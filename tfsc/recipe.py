@@ -505,6 +505,10 @@ class Recipe:
             ("data_on", self.data_on != "host", "host"),
             ("micro_batch", self.micro_batch > 0, "0"),
             ("batch_schedule", self.batch_schedule != "", "empty"),
+            # Each replica would clip its own share of the gradient.
+            ("clipnorm", self.clipnorm > 0, "0"),
+            ("global_clipnorm", self.global_clipnorm > 0, "0"),
+            ("clipvalue", self.clipvalue > 0, "0"),
         ):
             if bad:
                 raise RecipeError(

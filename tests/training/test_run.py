@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from commands import assert_same_run, last_arrays, metrics
 
-from tfsc.errors import DataError, Diverged, Interrupted, RunDirectoryError, TfscError
+from tfsc.errors import DataError, Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError
 from tfsc.recipe import Recipe
 from tfsc.training import run as run_module
 from tfsc.training.callbacks import StopOnSignal
@@ -186,6 +186,16 @@ def test_images_too_small_for_the_network_are_refused_before_a_run_starts(tmp_pa
     assert not (tmp_path / "run").exists()
     run_module.run(_recipe(tmp_path / "run", stack_units=(1,) * 6, steps=1))
     fault("data", "images too small for the network", f"refused: {caught.value}")
+
+
+def test_groups_that_the_network_does_not_have_are_refused_before_a_run_starts(tmp_path):
+    with pytest.raises(RecipeError) as caught:
+        run_module.run(_recipe(tmp_path / "run", no_decay="bias", lr_factors="bn:2,stem_cnov:3"))
+    message = str(caught.value)
+    assert message.startswith("--lr_factors=bn:2,stem_cnov:3: must name groups of the network's")
+    assert "such as stem_conv/kernel, " in message
+    assert message.endswith("no variable belongs to stem_cnov")
+    assert not (tmp_path / "run").exists()
 
 
 def test_another_seed_is_another_run(whole, tmp_path):

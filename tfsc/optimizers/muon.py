@@ -131,11 +131,13 @@ class Muon(GroupedOptimizer, keras.optimizers.Optimizer):
 
 
 def orthogonalized(matrix: tf.Tensor, steps: int) -> tf.Tensor:
-    """A matrix with the same singular vectors and singular values near 1 (about 0.7–1.2).
+    """A matrix with the same singular vectors and singular values near 1.
 
         X ← U/(‖U‖_F + 1e-7),  then `steps` times X ← aX + (bA + cA²)X,  A = XXᵀ
 
-    With a, b, c = 3.4445, −4.7750, 2.0315. A is the smaller of XXᵀ and XᵀX; the result is the same.
+    With a, b, c = 3.4445, −4.7750, 2.0315. What is above 0.01 of ‖U‖_F ends between 0.40 and 1.21
+    after three steps, between 0.68 and 1.21 after five. A is the smaller of XXᵀ and XᵀX; the result
+    is the same.
     """
     wide = matrix.shape[0] <= matrix.shape[1]
     x = matrix / (tf.norm(matrix) + 1e-7)
