@@ -38,7 +38,7 @@ def plot_losses(
         log: whether the rate's axis is logarithmic.
         title: above the picture.
     """
-    figure, axes = _figure("loss", title, log)
+    figure, axes = _figure("training loss", title, log)
     first = next(iter(sweeps.values()))
     smoothed, common = _table([sweep.smoothed for sweep in sweeps.values()])
     longest = max((sweep.rates for sweep in sweeps.values()), key=len)

@@ -165,12 +165,16 @@ def triangle(base: float, top: float, epochs: int) -> str:
 
 def train_command(recipe: Recipe, schedule: str) -> str:
     """The command line that trains by a recipe and a schedule, without what is default."""
-    words = ["python", "-m", "tfsc.train"]
-    for name in recipe_names():
-        value = getattr(recipe, name)
-        if value != getattr(Recipe(), name):
-            words.append(f"--{name}={shlex.quote(settings()[name].text(value))}")
+    words, defaults = ["python", "-m", "tfsc.train"], _texts(Recipe())
+    for name, text in _texts(recipe).items():
+        if text != defaults[name]:
+            words.append(f"--{name}={shlex.quote(text)}")
     return " ".join([*words, f"--schedule={shlex.quote(schedule)}"])
+
+
+def _texts(recipe: Recipe) -> dict[str, str]:
+    """The settings that count, as flag text."""
+    return {name: settings()[name].text(getattr(recipe, name)) for name in recipe_names()}
 
 
 def _frame(seed: int, steps: Sequence[int], rates: Sequence[float]) -> pd.DataFrame:

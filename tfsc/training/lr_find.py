@@ -47,15 +47,15 @@ def lr_find(recipe: Recipe, options: Options) -> Report:
         sweeps[seed] = _sweep(learner, pipeline, options, recipe, validation)
         if validation is not None:
             ranges[seed] = _range(sweeps[seed], options, validation)
+    picture, log = out / "lr_find.png", options.growth == "exponential"
+    title = _title(recipe, options)
     if ranges:
         report = report_accuracies(recipe, sweeps, ranges)
         rates = [_schedule(options).value(step) for step in _evaluated(options)]
-        plot_accuracies(
-            out / "lr_find.png", rates, sweeps, ranges, report.answers, *_look(recipe, options)
-        )
+        plot_accuracies(picture, rates, sweeps, ranges, report.answers, log, title)
     else:
         report = report_losses(recipe, sweeps)
-        plot_losses(out / "lr_find.png", sweeps, report.answers, *_look(recipe, options))
+        plot_losses(picture, sweeps, report.answers, log, title)
     dataset = {"name": source.name, "version": source.version, "digest": source.digest}
     report.write(out, recipe, options, dataset)
     print(report.text(recipe))
@@ -138,17 +138,15 @@ def _plan(options: Options) -> str:
     return text
 
 
-def _look(recipe: Recipe, options: Options) -> tuple[bool, str]:
-    """Whether the rate's axis is logarithmic, and the title."""
+def _title(recipe: Recipe, options: Options) -> str:
     seeds = f"seed {recipe.seed}"
     if options.seeds > 1:
         seeds = f"seeds {recipe.seed}–{recipe.seed + options.seeds - 1}"
     decay = f" λ={recipe.wd:g}" if recipe.wd else ""
-    title = (
+    return (
         f"{recipe.dataset} · {recipe.model} · {recipe.optimizer}{decay} · batch "
         f"{recipe.batch_size} · {recipe.precision} · {options.num_steps} steps · {seeds}"
     )
-    return options.growth == "exponential", title
 
 
 def _default_out(recipe: Recipe, options: Options) -> Path:
