@@ -47,8 +47,10 @@ def plot_losses(
         axes.plot(longest, first.smoothed, color=_CURVE, linewidth=1.8, label="smoothed")
     else:
         _band(axes, longest, smoothed, common, f"smoothed, median of {len(sweeps)} seeds")
-    axes.set_xlim(longest[0], longest[-1])
-    axes.set_ylim(*_loss_limits(smoothed))
+    if len(longest) > 1:
+        axes.set_xlim(longest[0], longest[-1])
+    shown = smoothed if len(sweeps) > 1 else np.array([first.smoothed, first.losses])
+    axes.set_ylim(*_loss_limits(shown))
     axes.legend(loc="lower left", fontsize=8, frameon=False)
     rates = {name: answer.rate for name, answer in answers.items()}
     missing = [name for name, rate in rates.items() if rate is None]
@@ -97,10 +99,11 @@ def plot_accuracies(
         axes.axhline(level, color="0.5", linewidth=0.9, linestyle=":")
         axes.annotate(
             name,
-            (0, level),
+            (1, level),
             xycoords=("axes fraction", "data"),
-            xytext=(4, 2),
+            xytext=(4, 0),
             textcoords="offset points",
+            va="center",
             fontsize=8,
             color="0.4",
         )
@@ -127,10 +130,16 @@ def plot_accuracies(
         color="tab:brown",
     )
     axes.set_xlim(rates[0] if log else 0, rates[-1])
-    axes.set_ylim(0, 1)
-    axes.legend(loc="upper right", fontsize=8, frameon=False)
+    every = [accuracy for sweep in sweeps.values() for _, accuracy in sweep.measured]
+    axes.set_ylim(0, 1.1 * max(every, default=best))
+    axes.legend(loc="lower center", fontsize=8, frameon=False)
     mark(axes, {name: bound.rate for name, bound in bounds.items()})
     _save(figure, path)
+
+
+def number(rate: float, digits: int = 3) -> str:
+    """A rate as it is written by hand: 9.5e-5, 0.0012."""
+    return f"{rate:.{digits}g}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def mark(axes: Axes, rates: Mapping[str, float | None]) -> None:
@@ -153,7 +162,7 @@ def mark(axes: Axes, rates: Mapping[str, float | None]) -> None:
             zorder=3,
         )
         axes.annotate(
-            f"{name}  {rate:.2g}",
+            f"{name}  {number(rate, 2)}",
             (rate, height),
             xycoords=axes.get_xaxis_transform(),
             xytext=(4, 0),
@@ -203,16 +212,16 @@ def _band(axes: Axes, rates: Sequence[float], curves: np.ndarray, common: int, l
     axes.plot(rates[:common], np.median(both, axis=0), color=_CURVE, linewidth=1.8, label=label)
 
 
-def _loss_limits(smoothed: np.ndarray) -> tuple[float, float]:
-    """From below the least loss to above the losses before it: a divergence leaves the picture."""
-    known = np.where(np.isnan(smoothed), np.inf, smoothed)
+def _loss_limits(curves: np.ndarray) -> tuple[float, float]:
+    """From below the least loss to above what came before it: a divergence leaves the picture."""
+    known = np.where(np.isfinite(curves), curves, np.inf)
     low = float(known.min())
     if not np.isfinite(low):
         return 0.0, 1.0
     before = [row[: int(row.argmin()) + 1] for row in known]
-    high = max(float(row[np.isfinite(row)].max(initial=low)) for row in before)
+    high = max(float(row.max()) for row in before if np.isfinite(row.max()))
     reach = max(high - low, 0.1 * abs(low), 1e-3)
-    return low - 0.15 * reach, high + 0.6 * reach
+    return low - 0.12 * reach, high + 0.4 * reach
 
 
 def _save(figure: Figure, path: Path) -> None:

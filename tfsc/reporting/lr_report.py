@@ -13,6 +13,7 @@ import pandas as pd
 from tfsc import files
 from tfsc.lr_options import Options, recipe_names
 from tfsc.recipe import Recipe, settings
+from tfsc.reporting.lr_plots import number
 from tfsc.reporting.lr_suggestions import (
     STAYS_HIGH,
     AccuracyRange,
@@ -20,6 +21,7 @@ from tfsc.reporting.lr_suggestions import (
     Suggestion,
     over_seeds,
     suggest,
+    together,
 )
 from tfsc.reporting.provenance import environment
 from tfsc.schedules import language
@@ -74,11 +76,11 @@ class Report:
         several = len(self.seeds) > 1
         lines = []
         for name, answer in self.answers.items():
-            rate = "none" if answer.rate is None else f"{answer.rate:.3g}"
+            rate = "none" if answer.rate is None else number(answer.rate)
             line = f"{name:{width}}{rate:10}"
             if several and answer.low is not None:
                 count = f"{answer.answers} of {len(self.seeds)} seeds"
-                line += f"{answer.low:.3g} to {answer.high:.3g}, {count}  "
+                line += f"{number(answer.low)} to {number(answer.high)}, {count}  "
             lines.append((line + answer.note).rstrip())
         lines += self.lines
         if self.schedule:
@@ -91,11 +93,11 @@ class Report:
 def report_losses(recipe: Recipe, sweeps: Mapping[int, Sweep]) -> Report:
     """What tests of the loss, by seed, suggest.
 
-    The schedule is a 1cycle up to the first answer of valley, steepest, minimum/10 and slide.
+    The schedule is a 1cycle up to the median of the rules.
     """
     found = {seed: suggest(sweep.rates, sweep.smoothed) for seed, sweep in sweeps.items()}
     answers = _over_seeds(list(found.values()))
-    peak = next((answer.rate for answer in answers.values() if answer.rate), None)
+    peak = together([answer.rate for answer in answers.values()])
     frames = [
         _frame(seed, range(1, len(sweep.rates) + 1), sweep.rates)
         .assign(loss=sweep.losses, smoothed_loss=sweep.smoothed)
@@ -109,7 +111,7 @@ def report_losses(recipe: Recipe, sweeps: Mapping[int, Sweep]) -> Report:
             seed: {**_extent(sweep), "suggestions": _plain(found[seed])}
             for seed, sweep in sweeps.items()
         },
-        lines=_early_ends(sweeps),
+        lines=(*_early_ends(sweeps), *([f"median of the rules: {number(peak)}"] if peak else [])),
     )
 
 
@@ -196,7 +198,7 @@ def _extent(sweep: Sweep) -> dict[str, Any]:
 
 def _early_ends(sweeps: Mapping[int, Sweep]) -> tuple[str, ...]:
     return tuple(
-        f"seed {seed}: stopped at rate {sweep.rates[-1]:.3g}: {sweep.stopped}"
+        f"seed {seed}: stopped at rate {number(sweep.rates[-1])}: {sweep.stopped}"
         for seed, sweep in sweeps.items()
         if sweep.stopped
     )

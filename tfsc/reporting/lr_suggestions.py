@@ -79,18 +79,20 @@ def valley(rates: np.ndarray, losses: np.ndarray) -> Suggestion:
 def steepest(rates: np.ndarray, losses: np.ndarray) -> Suggestion:
     """The rate at which the loss falls fastest over the logarithm of the rate.
 
-        argmin d loss / d log(rate)
+        argmin d loss / d log(rate)      up to the least loss
+
+    fastai looks beyond the least loss too; there, what falls fastest is a loss that comes back from
+    a divergence.
 
     Source: fastai `steep`; Gugger, "How do you find a good learning rate".
     """
-    positive = rates > 0  # a linear test may start from 0
-    if positive.sum() < 2:
-        return Suggestion(None, "there are too few rates above 0")
-    slope = np.gradient(losses[positive], np.log(rates[positive]))
-    least = int(np.argmin(slope))
-    if slope[least] >= 0:
+    inside = rates > 0  # a linear test may start from 0
+    inside[int(np.argmin(losses)) + 1 :] = False
+    losses, rates = losses[inside], rates[inside]
+    if len(losses) < 2 or np.diff(losses).min() >= 0:
         return Suggestion(None, "the loss never falls")
-    return Suggestion(float(rates[positive][least]))
+    slope = np.gradient(losses, np.log(rates))
+    return Suggestion(float(rates[np.argmin(slope)]))
 
 
 def minimum(rates: np.ndarray, losses: np.ndarray) -> Suggestion:
@@ -175,6 +177,12 @@ def over_seeds(suggestions: Sequence[Suggestion]) -> OverSeeds:
         positive = min(rates) > 0
         rate = math.exp(np.median(np.log(rates))) if positive else float(np.median(rates))
     return OverSeeds(rate, min(rates), max(rates), len(rates), note)
+
+
+def together(rates: Sequence[float | None]) -> float | None:
+    """The median, in the logarithm, of several rules' answers; None without any above 0."""
+    known = [rate for rate in rates if rate]
+    return math.exp(np.median(np.log(known))) if known else None
 
 
 @dataclass(frozen=True)

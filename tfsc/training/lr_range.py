@@ -90,7 +90,7 @@ def range_test(
     Source: Smith, "Cyclical learning rates for training neural networks", section 3.3; Gugger,
         "How do you find a good learning rate"; seed 004.
     """
-    if model.optimizer is None or not model.built:
+    if getattr(model, "optimizer", None) is None or not model.built:
         raise ValueError(f"model must be compiled and built. Received: {model.name}")
     if model.steps_per_execution != 1:
         raise ValueError(
