@@ -64,7 +64,8 @@ def test_the_command_trains_by_the_same_settings():
 
 
 @pytest.mark.parametrize(
-    ("rate", "text"), [(9.5e-5, "9.5e-5"), (0.0123456, "0.0123"), (3.0, "3"), (1234567, "1.23e6")]
+    ("rate", "text"),
+    [(9.5e-5, "9.5e-5"), (1e-3, "1e-3"), (0.0123456, "0.0123"), (3.0, "3"), (1234567, "1.23e6")],
 )
 def test_rates_are_written_as_by_hand(rate, text):
     assert number(rate) == text

@@ -19,6 +19,7 @@ from tfsc.reporting.lr_suggestions import (
     slide,
     steepest,
     suggest,
+    together,
     valley,
 )
 
@@ -155,7 +156,10 @@ def test_over_seeds_is_the_median_of_the_logarithms():
     most = over_seeds([Suggestion(0.5), Suggestion(None, "why"), Suggestion(None, "else")])
     assert (most.rate, most.low, most.answers, most.note) == (None, 0.5, 1, "why")
     assert over_seeds([Suggestion(None, "why")]).rate is None
-    assert over_seeds([Suggestion(0.0), Suggestion(0.2)]).rate == pytest.approx(0.1)
+    assert over_seeds([Suggestion(0.0), Suggestion(0.2)]).rate == 0
+    assert over_seeds([Suggestion(0.3), Suggestion(0.1), Suggestion(0.7)]).rate == 0.3
+    assert together([0.9, None, 0.1]) == pytest.approx(0.3)
+    assert together([None, 0.0]) is None
 
 
 # --- accuracy -----------------------------------------------------------------------------------

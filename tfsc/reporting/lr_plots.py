@@ -138,8 +138,11 @@ def plot_accuracies(
 
 
 def number(rate: float, digits: int = 3) -> str:
-    """A rate as it is written by hand: 9.5e-5, 0.0012."""
-    return f"{rate:.{digits}g}".replace("e-0", "e-").replace("e+0", "e")
+    """A rate as the seeds write it: 9.5e-5, 1e-3, 0.012."""
+    if not 0 < rate < 0.01:
+        return f"{rate:.{digits}g}".replace("e+0", "e")
+    mantissa, exponent = f"{rate:.{digits - 1}e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def mark(axes: Axes, rates: Mapping[str, float | None]) -> None:

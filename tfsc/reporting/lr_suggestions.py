@@ -171,18 +171,21 @@ def over_seeds(suggestions: Sequence[Suggestion]) -> OverSeeds:
     note = next((s.note for s in suggestions if s.note), "")
     if not rates:
         return OverSeeds(None, None, None, 0, note)
-    rate = None
-    if 2 * len(rates) >= len(suggestions):
-        # A rate of 0 (linear growth from 0) has no logarithm.
-        positive = min(rates) > 0
-        rate = math.exp(np.median(np.log(rates))) if positive else float(np.median(rates))
+    rate = _middle(rates) if 2 * len(rates) >= len(suggestions) else None
     return OverSeeds(rate, min(rates), max(rates), len(rates), note)
 
 
 def together(rates: Sequence[float | None]) -> float | None:
     """The median, in the logarithm, of several rules' answers; None without any above 0."""
     known = [rate for rate in rates if rate]
-    return math.exp(np.median(np.log(known))) if known else None
+    return _middle(known) if known else None
+
+
+def _middle(rates: Sequence[float]) -> float:
+    """The median in the logarithm: of an even number, the geometric mean of the middle two."""
+    known = sorted(rates)
+    low, high = known[(len(known) - 1) // 2], known[len(known) // 2]
+    return low if low == high else math.sqrt(low * high)
 
 
 @dataclass(frozen=True)
