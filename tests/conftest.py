@@ -22,7 +22,8 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """Modules that train in processes of their own come first: two workers then end together."""
-    long = ("kill", "crash_test", "train", "full_disk", "evaluate", "benchmarks", "gpu_suite")
+    long = ("kill", "crash_test", "train", "full_disk", "evaluate", "lr_find", "benchmarks")
+    long += ("gpu_suite",)
     items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in long)
 
 

@@ -122,6 +122,8 @@ def test_help_of_the_other_commands_shows_their_flags_only(command, names, tmp_p
         ("train", "--optimizer=adam"),
         ("evaluate", "--seed=x"),
         ("export", "--run_dir="),
+        ("lr_find", "--help"),
+        ("lr_find", "--start=20"),
     ],
 )
 def test_help_and_errors_in_flags_do_without_tensorflow(command, argument, tmp_path):

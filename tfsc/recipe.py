@@ -656,20 +656,31 @@ def define_flags(
         unset: give them no default, so that a command can tell what was typed.
     """
     for field in dataclasses.fields(Recipe):
-        if names is not None and field.name not in names:
-            continue
-        setting = settings()[field.name]
-        default = None if unset else field.default
-        if setting.kind is bool:
-            flag = flags.BooleanFlag(field.name, default, setting.help)
-            flag.parser = _SettingParser(setting)
-        else:
-            flag = flags.Flag(
-                _SettingParser(setting),
-                _SettingSerializer(setting),
-                field.name,
-                default,
-                setting.help,
-            )
-        flags.DEFINE_flag(flag, flag_values, module_name=module)
-        flag_values.register_key_flag_for_module(module, flag)
+        if names is None or field.name in names:
+            default = None if unset else field.default
+            define_flag(field.name, settings()[field.name], default, module, flag_values)
+
+
+def define_flag(
+    name: str,
+    setting: Setting,
+    default: Any,
+    module: str,
+    flag_values: flags.FlagValues = flags.FLAGS,
+) -> None:
+    """Define one absl flag that is read by the rule of its `Setting`.
+
+    Args:
+        name: of the flag.
+        setting: its help and rule.
+        default: None: it has no value unless it is typed.
+        module, flag_values: as in `define_flags`.
+    """
+    if setting.kind is bool:
+        flag = flags.BooleanFlag(name, default, setting.help)
+        flag.parser = _SettingParser(setting)
+    else:
+        parser, serializer = _SettingParser(setting), _SettingSerializer(setting)
+        flag = flags.Flag(parser, serializer, name, default, setting.help)
+    flags.DEFINE_flag(flag, flag_values, module_name=module)
+    flag_values.register_key_flag_for_module(module, flag)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfsc.data.examples import Examples, Source
-from tfsc.data.split import split
+from tfsc.data.split import split, stratified_draw
 from tfsc.errors import DataError
 
 
@@ -200,3 +200,16 @@ def test_a_training_set_smaller_than_the_test_set_cannot_give_a_validation_set()
 def test_an_unknown_kind_of_split_is_named():
     with pytest.raises(ValueError, match="Received: 'train'"):
         split(_source(), "train", 0, seed=0)
+
+
+def test_a_stratified_draw_is_fixed_and_of_equal_class_shares():
+    source = _source()
+    pool = np.arange(200, 250)
+    drawn = stratified_draw(source, pool, 20, "--val_examples=20")
+    assert np.bincount(drawn.labels).tolist() == [4] * 5
+    assert set(_held(drawn)) < set(pool)
+    again = stratified_draw(source, pool, 20, "--val_examples=20")
+    np.testing.assert_array_equal(_held(drawn), _held(again))
+    np.testing.assert_array_equal(_held(stratified_draw(source, pool, 50, "")), pool)
+    with pytest.raises(DataError, match="--val_examples=3: no stratified draw of 3 examples"):
+        stratified_draw(source, pool, 3, "--val_examples=3")

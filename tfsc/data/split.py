@@ -59,6 +59,26 @@ def split(source: Source, val_split: str, train_examples: int, seed: int) -> Spl
     return Split(_take(source, train), _take(source, val), train, val)
 
 
+def stratified_draw(source: Source, pool: np.ndarray, count: int, asked: str) -> Examples:
+    """`count` of the examples with indices `pool`, with equal class shares; all, if it has fewer.
+
+    The draw depends on nothing else, so that runs with other seeds see the same examples.
+
+    Args:
+        source: the dataset.
+        pool: indices through its training and test set, as in `Split`.
+        count: at least one a class.
+        asked: the setting that asks for it, for errors.
+
+    Raises:
+        DataError: if the pool is too small for what is asked.
+    """
+    if count < len(pool):
+        labels = np.concatenate([source.train.labels, source.test.labels])
+        pool = _stratified(source, pool, labels, count, 0, asked)[1]
+    return _take(source, pool)
+
+
 def _stratified(
     source: Source, pool: np.ndarray, labels: np.ndarray, count: int, seed: int, asked: str
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""From a recipe to what is trained: `build_learner` and its schedule."""
+"""From a recipe to what is trained: its data, `build_learner` and its schedule."""
 
 import math
 
@@ -6,9 +6,11 @@ import keras
 
 from tfsc import augment
 from tfsc.data.batch_plan import BatchPlan
+from tfsc.data.examples import Source
+from tfsc.data.pipeline import TrainingPipeline
 from tfsc.data.resident import ResidentExamples
-from tfsc.data.split import Split
-from tfsc.errors import RecipeError
+from tfsc.data.split import Split, split
+from tfsc.errors import DataError, RecipeError
 from tfsc.flagfile import shown
 from tfsc.models import registry as models
 from tfsc.optimizers import registry as optimizers
@@ -20,6 +22,25 @@ from tfsc.schedules.base import Schedule
 from tfsc.schedules.compose import ByEpoch, Scaled
 from tfsc.training.learner import Learner
 from tfsc.training.precision import use_xla
+
+
+def build_data(recipe: Recipe, source: Source) -> tuple[Split, TrainingPipeline]:
+    """The recipe's examples of a dataset, and the batches that train.
+
+    Raises:
+        DataError: if the dataset is too small for the recipe.
+    """
+    models.check_size(recipe, source.train.images.shape[1:])
+    data = split(source, recipe.val_split, recipe.train_examples, recipe.seed)
+    largest = max(size for _, size in recipe.batch_sizes())
+    if largest > len(data.train):
+        name = "batch_schedule" if recipe.batch_schedule else "batch_size"
+        raise DataError(
+            f"--{name}={getattr(recipe, name)}: must be at most the {len(data.train)} training "
+            f"examples, goes to {largest}"
+        )
+    plan = BatchPlan(len(data.train), recipe.batch_sizes())
+    return data, TrainingPipeline(data.train, plan, recipe.seed, recipe.data_on)
 
 
 def build_learner(

@@ -13,13 +13,10 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfsc.data.batch_plan import BatchPlan
 from tfsc.data.examples import Source
 from tfsc.data.pipeline import TrainingPipeline, evaluation_batches
 from tfsc.data.source import load
-from tfsc.data.split import split
 from tfsc.errors import (
-    DataError,
     Diverged,
     ExportError,
     Interrupted,
@@ -29,7 +26,6 @@ from tfsc.errors import (
 )
 from tfsc.evaluation.exported import write_export
 from tfsc.hardware import has_gpu
-from tfsc.models import registry as models
 from tfsc.recipe import Recipe
 from tfsc.reporting.energy import NOTHING_YET, GpuMeter, Usage
 from tfsc.reporting.events import EventWriter
@@ -37,7 +33,7 @@ from tfsc.reporting.plots import plot_curves
 from tfsc.reporting.provenance import provenance
 from tfsc.reporting.run_directory import RunDirectory
 from tfsc.reporting.summary import summarize
-from tfsc.training.build import build_learner
+from tfsc.training.build import build_data, build_learner
 from tfsc.training.callbacks import ProgressLine, RestoreMetrics, StepLog, StopOnSignal, duration
 from tfsc.training.checkpoint import CheckpointStore
 from tfsc.training.clock import Clock
@@ -59,16 +55,7 @@ def run(recipe: Recipe) -> dict[str, Any]:
     strategy = replica_strategy(recipe.replicas)
     set_precision(recipe.precision)
     source = load(recipe.dataset, recipe.data_dir)
-    models.check_size(recipe, source.train.images.shape[1:])
-    data = split(source, recipe.val_split, recipe.train_examples, recipe.seed)
-    if (largest := max(size for _, size in recipe.batch_sizes())) > len(data.train):
-        name = "batch_schedule" if recipe.batch_schedule else "batch_size"
-        raise DataError(
-            f"--{name}={getattr(recipe, name)}: must be at most the {len(data.train)} training "
-            f"examples, goes to {largest}"
-        )
-    plan = BatchPlan(len(data.train), recipe.batch_sizes())
-    pipeline = TrainingPipeline(data.train, plan, recipe.seed, recipe.data_on)
+    data, pipeline = build_data(recipe, source)
     with strategy.scope():
         learner = build_learner(recipe, data, len(source.class_names), pipeline.resident)
     with RunDirectory(recipe) as directory, StopOnSignal() as signals:

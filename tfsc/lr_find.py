@@ -1,0 +1,41 @@
+"""Find a learning rate: train a little while the rate grows, and see what happens.
+
+    python -m tfsc.lr_find --precision=bf16
+    python -m tfsc.lr_find --flagfile=flags/digits.flags --seeds=3
+    python -m tfsc.lr_find --measure=accuracy --optimizer=sgd --wd=1e-4
+
+Writes lr_find.csv, lr_find.png and lr_find.json, and prints what four rules suggest (valley,
+steepest, minimum/10, slide), or for --measure=accuracy from where to where the network learns and
+whether the accuracy stays high at large rates; and a training command with a schedule of
+--epochs around it. Nothing else is trained or kept. The rate is the test's own: at --schedule
+only a momentum of inverse(...) and the decay of adamwr look. What else a training's flagfile may
+hold (--run_dir, --export, ...) is not used.
+"""
+
+import sys
+
+from absl import flags
+
+from tfsc import cli, lr_options, recipe
+
+
+def main() -> None:
+    run_recipe, options = lr_options.from_flags(flags.FLAGS)
+    # TensorFlow is imported only now, so that --help and errors in flags come at once.
+    cli.import_tensorflow()
+    from tfsc.training.lr_find import lr_find
+
+    lr_find(run_recipe, options)
+
+
+def _define_flags() -> None:
+    recipe.define_flags(sys.argv[0], lr_options.recipe_names())
+    # Listed by --helpfull only.
+    recipe.define_flags(recipe.__name__, lr_options.NOT_USED)
+    for name, setting in lr_options.SETTINGS.items():
+        recipe.define_flag(name, setting, lr_options.DEFAULTS.get(name), sys.argv[0])
+
+
+if __name__ == "__main__":
+    _define_flags()
+    cli.run(main, check=lr_options.from_flags)
