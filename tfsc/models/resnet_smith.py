@@ -72,7 +72,7 @@ def resnet_smith(
     def conv(x, filters, stride, name, bias):
         arguments = {
             "use_bias": bias,
-            # One object a layer: it would give all of them the same weights.
+            # New for each layer: a shared object gives equal shapes equal weights.
             "kernel_initializer": initializers.VarianceScaling(2, "fan_in", "untruncated_normal"),
             "kernel_regularizer": penalty,
         }

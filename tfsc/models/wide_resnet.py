@@ -60,7 +60,7 @@ def wide_resnet(
     _check(input_shape, stack_units, width)
 
     def arguments():
-        # One object a layer: an initializer would give all of them the same weights.
+        # New for each layer: a shared initializer gives equal shapes equal weights.
         return {
             "use_bias": False,
             "kernel_initializer": initializers.VarianceScaling(2, "fan_out", "untruncated_normal"),
