@@ -35,7 +35,6 @@ def _setting(default: Any, help: str, **rule: Any) -> Any:
 
 _LIMIT = 10_000_000  # a bound that only a typing error exceeds
 
-_OPTIMIZERS = ("adamw", "adam", "sgd", "sgdw", "rmsprop", "adagrad", "adadelta", "lion", "muon")
 _DECOUPLED_ONLY = ("adamw", "sgdw", "lion", "muon")
 # Settings of some optimizers only: beside others they keep their defaults.
 _OF_OPTIMIZERS = {
@@ -165,7 +164,9 @@ class Recipe:
     optimizer: str = _setting(
         "adamw",
         "Optimizer. muon takes the kernels of convolutions and leaves the rest to --muon_rest.",
-        choices=_OPTIMIZERS,
+        choices=(
+            *("adamw", "adam", "sgd", "sgdw", "rmsprop", "adagrad", "adadelta", "lion", "muon"),
+        ),
     )
     momentum: float = _setting(0.9, "Momentum of sgd, sgdw and muon.", low=0.0, high=0.9999)
     nesterov: bool = _setting(False, "Nesterov momentum, of sgd, sgdw and muon.")
