@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfsc.optimizers.lookahead import Lookahead
 from tfsc.optimizers.muon import Muon
+from tfsc.optimizers.rmsprop import FusedRMSprop
 from tfsc.optimizers.sgd import FusedSGD
 from tfsc.schedules.segments import SegmentSchedule
 from tfsc.training.learner import Learner
@@ -48,6 +49,22 @@ def test_it_follows_numpy_for_twenty_steps(every, alpha):
     (kept,) = [v for v in optimizer.variables if "slow" in v.path]
     np.testing.assert_allclose(kept.numpy(), slow, rtol=1e-5, atol=1e-6)
     assert int(optimizer.iterations) == STEPS
+
+
+def test_it_can_be_compiled_around_muon():
+    start, gradients = _drawn(4)
+    ends = []
+    for compiled in (True, False):
+        weights = []
+        for shape in ((1, 1, 2, 2), (4,)):
+            weights.append(keras.Variable(start.reshape(shape).astype(np.float32), name="kernel"))
+        optimizer = Lookahead(Muon(0.1, rest=FusedRMSprop(0.1)), every=2)
+        optimizer.build(weights)
+        step = tf.function(lambda *g: optimizer.apply(g, weights), jit_compile=compiled)  # noqa: B023
+        for g in gradients:
+            step(tf.constant(g.reshape(1, 1, 2, 2), tf.float32), tf.constant(g, tf.float32))
+        ends.append([weight.numpy().ravel() for weight in weights])
+    np.testing.assert_allclose(*ends, rtol=1e-5, atol=1e-6)
 
 
 def test_steps_that_a_loss_scale_skips_do_not_count():
