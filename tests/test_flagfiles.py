@@ -2,10 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tensorflow as tf
 from absl import flags
 
 from tfsc import recipe
+from tfsc.data.batch_plan import BatchPlan
+from tfsc.data.examples import Examples
+from tfsc.data.split import Split
+from tfsc.training.build import build_learner, build_schedule
 
 ROOT = Path(__file__).parent.parent
 FLAGFILES = sorted((ROOT / "flags").rglob("*.flags"))
@@ -19,8 +25,41 @@ def _read(path: Path) -> recipe.Recipe:
     return recipe.Recipe.from_flags(values)
 
 
-def test_there_are_flagfiles():
-    assert len(FLAGFILES) >= 4
+def test_there_is_one_for_each_system_of_the_seeds():
+    rules = ("nesterov", "adam", "rmsprop", "adagrad", "adadelta")
+    table_3 = {f"004-clr-table3-{r}-{policy}" for r in rules for policy in ("fixed", "triangular")}
+    others = {"000-type1", "000-type1-change3", "000-type2", "000-type2-change3"}
+    others |= {"001-adam-l2", "001-adam-l2-b64", "001-adam-l2-b128", "002-clr", "002-multistep"}
+    others |= {"004-sgdr", "004-adamwr", "004-1cycle", "004-grow-batch"}
+    assert table_3 | others <= {path.stem for path in FLAGFILES if path.parent.name == "seeds"}
+
+
+def _small(full: recipe.Recipe) -> recipe.Recipe:
+    """The same system in small: one unit a stack, four images a step."""
+    small = {"batch_size": 4, "micro_batch": 2 if full.micro_batch else 0}
+    if full.model != "caffe_cifar10":
+        small |= {"stack_units": (1,) * len(full.stack_units), "width": 1}
+    if full.batch_schedule:
+        small["batch_schedule"] = full.batch_schedule.replace(f"({full.batch_size},", "(4,")
+    return full.replace(**small)
+
+
+@pytest.mark.parametrize("path", FLAGFILES, ids=lambda path: path.name)
+def test_its_first_step_trains(path):
+    small = _small(_read(path))
+    rng = np.random.default_rng(0)
+    size = 8 if small.dataset == "digits" else 32
+    images = rng.integers(0, 256, (100, size, size, 3)).astype(np.uint8)
+    examples = Examples(images, np.arange(100, dtype=np.int32) % 10)
+    learner = build_learner(small, Split(examples, examples, None, None), classes=10)
+    kernels = [v for v in learner.network.trainable_variables if v.path.endswith("kernel")]
+    before = [kernel.numpy() for kernel in kernels]
+    batch = {"image": images[:4], "label": examples.labels[:4], "number": np.arange(4)}
+    logs = learner.train_step({name: tf.constant(values) for name, values in batch.items()})
+    assert np.isfinite(float(logs["batch_loss"]))
+    schedule = build_schedule(small, BatchPlan(100, small.batch_sizes()))
+    assert float(logs["learning_rate"]) == pytest.approx(schedule.value(0))
+    assert all((kernel.numpy() != old).any() for kernel, old in zip(kernels, before, strict=True))
 
 
 @pytest.mark.parametrize("path", FLAGFILES, ids=lambda path: path.name)
