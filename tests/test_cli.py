@@ -213,7 +213,11 @@ def test_a_mistake_in_flags_is_one_line_and_exit_code_2(arguments, message, tmp_
 @pytest.mark.parametrize(
     ("text", "message", "caret_under"),
     [
-        ("[8e-4,0]lni[1e-3,5]", "unknown shape 'lni', allowed: lin, cos, const", "lni[1e-3,5]"),
+        (
+            "[8e-4,0]lni[1e-3,5]",
+            "unknown shape 'lni', allowed: lin, cos, half, exp, const",
+            "lni[1e-3,5]",
+        ),
         ("type3", "no schedule is named 'type3'; names: type1, type2, atienza", "type3"),
         ("[8e-4, 5]lin[1e-3, 5]", "epochs must increase from knot to knot", "5]"),
     ],
@@ -460,7 +464,8 @@ def _assert_recipe_or_plain_refusal(arguments):
         # Only a value beside another can be one that was not typed: --wd with --optimizer=adam.
         names = [*_names_in(arguments), "--wd=0.19", "unexpected words: "]
         assert any(name in first for name in names)
-        with_caret = ("--schedule: ", "--no_decay: ", "--lr_factors: ")
+        texts = ("schedule", "momentum", "batch_schedule", "no_decay", "lr_factors")
+        with_caret = tuple(f"--{name}: " for name in texts)
         assert not more or (first.startswith(with_caret) and len(more) == 2)
         assert cli.presentable(error) == str(error)
         return

@@ -382,7 +382,7 @@ def test_a_bad_text_is_an_error_with_a_caret_under_the_fault(name, text, rule, a
     [
         ("no_decay", "bias;bn", "expected ',' between groups, found ';'", ";bn"),
         ("lr_factors", "head:0.5,bn", "expected ':' between a group and its factor", ""),
-        ("lr_factors", "head:-1", "a factor must be a number from 0 to 1e+06", "-1"),
+        ("lr_factors", "head:-1", "a factor must be finite and at least 0, received -1", "-1"),
     ],
 )
 def test_a_bad_text_of_groups_is_an_error_with_a_caret_under_the_fault(

@@ -13,12 +13,11 @@ A group is a text that is compared with a variable's path, such as `stem_conv/ke
 Nothing here imports TensorFlow, so that an error in a flag comes at once.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tfsc.schedules.language import ScheduleSyntaxError
+from tfsc.schedules.syntax import Reader, TextSyntaxError, cut, number_text
 
 _LAST_PARTS = {
     "bias": ("bias",),
@@ -32,11 +31,10 @@ NAMES = (*_LAST_PARTS, "head")
 
 LARGEST_FACTOR = 1e6  # a bound that only a typing error exceeds
 _NAME = re.compile(r"[A-Za-z0-9_./-]+")
-_NUMBER = re.compile(r"[0-9.eE+-]+")
 
 
-class GroupSyntaxError(ScheduleSyntaxError):
-    """A text of groups that breaks its rules; in the form of a schedule's error."""
+class GroupSyntaxError(TextSyntaxError):
+    """A text of groups that breaks its rules."""
 
 
 class UnknownGroupError(ValueError):
@@ -77,61 +75,37 @@ def matches(group: str, path: str) -> bool:
     return group in path
 
 
-class _Reader:
-    """A cursor over a text of groups that skips blanks."""
+class _Reader(Reader):
+    """A cursor over a text of groups, none of which may come twice."""
 
     def __init__(self, text: str):
-        self.text = text.replace("\n", " ").replace("\t", " ")
-        self.at = 0
-        self.seen: set[str] = set()
-        self.skip_blanks()
-
-    def skip_blanks(self) -> None:
-        while self.at < len(self.text) and self.text[self.at].isspace():
-            self.at += 1
-
-    def done(self) -> bool:
-        return self.at == len(self.text)
-
-    def fail(self, rule: str, position: int | None = None) -> GroupSyntaxError:
-        return GroupSyntaxError(rule, self.text, self.at if position is None else position)
-
-    def found(self) -> str:
-        return "the end of the text" if self.done() else repr(self.text[self.at])
-
-    def take(self, pattern: re.Pattern, what: str) -> str:
-        match = pattern.match(self.text, self.at)
-        if not match:
-            raise self.fail(f"expected {what}, found {self.found()}")
-        self.at = match.end()
-        self.skip_blanks()
-        return match.group()
-
-    def skip(self, mark: str, what: str) -> None:
-        if not self.text.startswith(mark, self.at):
-            raise self.fail(f"expected '{mark}' {what}, found {self.found()}")
-        self.at += 1
-        self.skip_blanks()
+        super().__init__(text.replace("\n", " ").replace("\t", " "), GroupSyntaxError)
+        self._seen: set[str] = set()
 
     def group(self) -> str:
+        self.skip_blanks()
         start = self.at
-        name = self.take(_NAME, f"a group ({', '.join(NAMES)} or a part of a variable's path)")
-        if name in self.seen:
-            raise self.fail(f"group '{name[:40]}' is given twice", start)
-        self.seen.add(name)
+        match = _NAME.match(self.text, start)
+        if not match:
+            names = ", ".join(NAMES)
+            raise self.fail(
+                f"expected a group ({names} or a part of a variable's path), found {self.found()}"
+            )
+        self.at = match.end()
+        name = match.group()
+        if name in self._seen:
+            raise self.fail(f"group {cut(name)!r} is given twice", start)
+        self._seen.add(name)
         return name
 
     def factor(self) -> float:
+        self.skip_blanks()
         start = self.at
-        text = self.take(_NUMBER, "a factor, a number such as 64 or 0.5")
-        try:
-            factor = float(text)
-        except ValueError:
-            factor = math.nan
-        if not 0 <= factor <= LARGEST_FACTOR:
+        factor = self.number("a factor")
+        if factor > LARGEST_FACTOR:
+            received = cut(self.text[start : self.at])
             raise self.fail(
-                f"a factor must be a number from 0 to {LARGEST_FACTOR:g}, received {text[:40]}",
-                start,
+                f"a factor must be at most {LARGEST_FACTOR:g}, received {received}", start
             )
         return factor
 
@@ -145,7 +119,7 @@ def parse_names(text: str) -> tuple[str, ...]:
     reader, names = _Reader(text), []
     while not reader.done():
         if names:
-            reader.skip(",", "between groups")
+            reader.expect(",", "between groups")
         names.append(reader.group())
     return tuple(names)
 
@@ -159,9 +133,9 @@ def parse_factors(text: str) -> dict[str, float]:
     reader, factors = _Reader(text), {}
     while not reader.done():
         if factors:
-            reader.skip(",", "between groups")
+            reader.expect(",", "between groups")
         name = reader.group()
-        reader.skip(":", "between a group and its factor")
+        reader.expect(":", "between a group and its factor")
         factors[name] = reader.factor()
     return factors
 
@@ -173,11 +147,7 @@ def names_text(names: Sequence[str]) -> str:
 
 def factors_text(factors: Mapping[str, float]) -> str:
     """The canonical text of `parse_factors`, in their order: the last that matches counts."""
-    return ",".join(f"{name}:{_number_text(factor)}" for name, factor in factors.items())
-
-
-def _number_text(number: float) -> str:
-    return str(int(number)) if number == int(number) else repr(float(number))
+    return ",".join(f"{name}:{number_text(factor)}" for name, factor in factors.items())
 
 
 @dataclass(frozen=True)
