@@ -23,7 +23,11 @@ SMALLEST = (
     "--precision=bf16",
     "--ema=0.9",
     "--dropout=0.3",
-    "--schedule=1e-3",
+    "--schedule=one_cycle(1e-3)",
+    "--momentum=inverse(0.95,0.85)",
+    "--batch_schedule=[25,0]const[50,3]",
+    "--micro_batch=25",
+    "--lookahead=3",
 )
 
 
@@ -61,7 +65,8 @@ def test_a_run_killed_three_times_ends_as_if_nothing_had_happened(tmp_path, faul
     )
     fault(
         "kill -9",
-        "by tools/crash_test.py in training, checkpoint, export (sgd, bf16, EMA, dropout, shift)",
+        "by tools/crash_test.py in training, checkpoint, export (sgd with 1cycle and Lookahead, "
+        "growing batch in parts, bf16, EMA, dropout, shift)",
         "weights, metrics.csv, summary.json and export equal those of the uninterrupted run",
     )
 
