@@ -17,7 +17,7 @@ from tfsc import __version__
 from tfsc.errors import RecipeError
 from tfsc.flagfile import shown
 from tfsc.optimizers import groups
-from tfsc.schedules import language, texts
+from tfsc.schedules import language, spec, texts
 from tfsc.setting import Setting
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
@@ -222,8 +222,8 @@ class Recipe:
     schedule: str = _setting(
         language.NAMED["type1"],
         "Learning rate: segments [rate, epoch]lin[rate, epoch]… with "
-        f"{', '.join(language.SHAPES)}; a name ({', '.join(language.NAMED)}); a number; a family "
-        f"({', '.join(language.FAMILIES)}) such as cyclic(0.1, 3, half_cycle=5000); or several "
+        f"{', '.join(spec.SHAPES)}; a name ({', '.join(language.NAMED)}); a number; a family "
+        f"({', '.join(spec.FAMILIES)}) such as cyclic(0.1, 3, half_cycle=5000); or several "
         "joined by →. `python -m tfsc.schedules --show=…` draws it.",
     )
     schedule_per: str = _setting(
@@ -462,7 +462,7 @@ class Recipe:
 
     def _check_adamwr(self) -> None:
         schedule = self.parsed_schedule()
-        if not (isinstance(schedule, language.Call) and schedule.family == "warm_restarts"):
+        if not (isinstance(schedule, spec.Call) and schedule.family == "warm_restarts"):
             raise RecipeError(
                 f"--schedule={shown(self.schedule)}: must be warm_restarts(…) with "
                 "--optimizer=adamwr, whose decay depends on the length of a restart"
@@ -525,11 +525,11 @@ class Recipe:
         """A copy with some fields changed, checked anew."""
         return dataclasses.replace(self, **changes)
 
-    def parsed_schedule(self) -> language.Schedule:
+    def parsed_schedule(self) -> spec.Schedule:
         """What `schedule` says."""
         return language.parse(self.schedule)
 
-    def parsed_momentum(self) -> language.Schedule:
+    def parsed_momentum(self) -> spec.Schedule:
         """What `momentum` says, `inverse(…)` made out."""
         return texts.parse_momentum(self.momentum, self.parsed_schedule())
 

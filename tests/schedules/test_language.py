@@ -7,16 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsc.schedules.language import (
-    FAMILIES,
-    NAMED,
-    SHAPES,
-    Chain,
-    Knot,
-    ScheduleSyntaxError,
-    Segments,
-    parse,
-)
+from tfsc.schedules.language import NAMED, ScheduleSyntaxError, parse
+from tfsc.schedules.spec import FAMILIES, SHAPES, Chain, Knot, Segments
 
 _FUZZ = settings(max_examples=100, deadline=None)
 

@@ -1,15 +1,8 @@
 """tools/plot_runs.py on two small tables."""
 
-import importlib.util
-from pathlib import Path
-
 import matplotlib.image
+import plot_runs
 import pytest
-
-_PATH = Path(__file__).parents[2] / "tools/plot_runs.py"
-_SPEC = importlib.util.spec_from_file_location("plot_runs", _PATH)
-plot_runs = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(plot_runs)
 
 
 @pytest.fixture

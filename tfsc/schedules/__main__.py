@@ -11,7 +11,7 @@ from absl import flags
 
 from tfsc import cli
 from tfsc.errors import RecipeError
-from tfsc.schedules import language, texts
+from tfsc.schedules import language, spec, texts
 
 _SHOW = flags.DEFINE_string("show", None, "The schedule, as --schedule of tfsc.train takes it.")
 _MOMENTUM = flags.DEFINE_string("momentum", "0.9", "Momentum, as --momentum of tfsc.train.")
@@ -32,7 +32,7 @@ _ROWS = flags.DEFINE_integer(
 _OUT = flags.DEFINE_string("out", "schedule.png", "PNG file to write; empty: none.")
 
 
-def _parsed(values: flags.FlagValues) -> tuple[language.Schedule, language.Schedule]:
+def _parsed(values: flags.FlagValues) -> tuple[spec.Schedule, spec.Schedule]:
     """The schedule and the momentum on the command line, checked."""
     if not values.show:
         raise RecipeError("--show: must be a schedule, e.g. --show='cyclic(0.1, 3, 5000)'")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tfsc.errors import RecipeError
-from tfsc.schedules import language
+from tfsc.schedules import language, spec
 from tfsc.schedules.base import Schedule
 from tfsc.schedules.compose import PerEpoch, Sequence, Warmup
 from tfsc.schedules.cosine import Cosine
@@ -17,7 +17,7 @@ from tfsc.schedules.warm_restarts import WarmRestarts
 
 
 def build(
-    text: str | language.Schedule, steps_per_epoch: int, total_steps: int, per: str = "step"
+    text: str | spec.Schedule, steps_per_epoch: int, total_steps: int, per: str = "step"
 ) -> Schedule:
     """The schedule of a text, for a run of this length.
 
@@ -33,9 +33,9 @@ def build(
         RecipeError: if the run is too short for it.
     """
     parsed = language.parse(text) if isinstance(text, str) else text
-    if isinstance(parsed, language.Segments):
+    if isinstance(parsed, spec.Segments):
         return SegmentSchedule(str(parsed), steps_per_epoch, per)
-    parts = parsed.parts if isinstance(parsed, language.Chain) else (parsed,)
+    parts = parsed.parts if isinstance(parsed, spec.Chain) else (parsed,)
     schedule = _chain(list(parts), steps_per_epoch, total_steps)
     return PerEpoch(schedule, steps_per_epoch) if per == "epoch" else schedule
 
@@ -50,7 +50,7 @@ def _chain(parts: list, steps_per_epoch: int, steps: int) -> Schedule:
             f"--schedule: {part} takes {length:g} steps, the run leaves {steps:g} "
             f"({steps_per_epoch} an epoch): nothing of {rest[0]} would be seen"
         )
-    if isinstance(part, language.Segments):
+    if isinstance(part, spec.Segments):
         first = SegmentSchedule(str(part), steps_per_epoch)
     elif part.family == "warmup":
         then = _chain(rest, steps_per_epoch, steps - length)
@@ -66,46 +66,46 @@ class _Run:
     def __init__(self, steps_per_epoch: int, length: float):
         self.steps_per_epoch, self.length = steps_per_epoch, length
 
-    def steps(self, duration: language.Duration) -> float:
+    def steps(self, duration: spec.Duration) -> float:
         return duration.steps(self.steps_per_epoch)
 
 
-def _cyclic(call: language.Call, run: _Run) -> Schedule:
+def _cyclic(call: spec.Call, run: _Run) -> Schedule:
     gamma = 1.0 if call["gamma"] is None else call["gamma"]
     half_cycle = run.steps(call["half_cycle"])
     return Cyclic(call["low"], call["high"], half_cycle, call["policy"], gamma, call["cycles"])
 
 
-def _one_cycle(call: language.Call, run: _Run) -> Schedule:
+def _one_cycle(call: spec.Call, run: _Run) -> Schedule:
     if run.length < 2:
         raise RecipeError(f"--schedule: {call} needs at least 2 steps, received {run.length:g}")
     names = ("start", "end", "peak", "phases", "anneal")
     return OneCycle(call["max"], run.length, **{name: call[name] for name in names})
 
 
-def _warm_restarts(call: language.Call, run: _Run) -> Schedule:
+def _warm_restarts(call: spec.Call, run: _Run) -> Schedule:
     return WarmRestarts(call["rate"], run.steps(call["period"]), call["mult"], call["to"])
 
 
-def _multistep(call: language.Call, run: _Run) -> Schedule:
+def _multistep(call: spec.Call, run: _Run) -> Schedule:
     milestones = [run.steps(milestone) for milestone in call["milestones"]]
     return MultiStep(call["rate"], milestones, call["gamma"])
 
 
-def _cosine(call: language.Call, run: _Run) -> Schedule:
+def _cosine(call: spec.Call, run: _Run) -> Schedule:
     return Cosine(call["rate"], run.length, call["to"])
 
 
-def _exponential(call: language.Call, run: _Run) -> Schedule:
+def _exponential(call: spec.Call, run: _Run) -> Schedule:
     end = None if call["length"] is None else run.length
     return Exponential(call["rate"], run.steps(call["every"]), call["gamma"], end)
 
 
-def _polynomial(call: language.Call, run: _Run) -> Schedule:
+def _polynomial(call: spec.Call, run: _Run) -> Schedule:
     return Polynomial(call["rate"], run.length, call["to"], call["power"])
 
 
-FAMILIES: dict[str, Callable[[language.Call, _Run], Schedule]] = {
+FAMILIES: dict[str, Callable[[spec.Call, _Run], Schedule]] = {
     "cyclic": _cyclic,
     "one_cycle": _one_cycle,
     "warm_restarts": _warm_restarts,

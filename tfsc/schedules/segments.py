@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from tfsc.schedules import language
+from tfsc.schedules import language, spec
 from tfsc.schedules.base import Schedule
 
 _LAST_STEP = 2**31 - 1  # fits every integer type a step may have
@@ -47,7 +47,7 @@ class SegmentSchedule(Schedule):
         if per not in ("step", "epoch"):
             raise ValueError(f"per must be 'step' or 'epoch'. Received: {per!r}")
         segments = language.parse(text)
-        if not isinstance(segments, language.Segments):
+        if not isinstance(segments, spec.Segments):
             raise ValueError(
                 "text must be segments, a name of them, or a number; "
                 f"tfsc.schedules.registry.build makes every schedule. Received: {text!r}"
@@ -68,11 +68,11 @@ class SegmentSchedule(Schedule):
         rate = knots[0].value + 0.0 * position
         for start, shape, end in zip(knots[:-1], shapes, knots[1:], strict=True):
             t = xp.clip((position - start.position) / (end.position - start.position), 0.0, 1.0)
-            value = language.between(shape, start.value, end.value, t, xp.cos)
+            value = spec.between(shape, start.value, end.value, t, xp.cos)
             rate = xp.where(step >= self._first_step(start), value, rate)
         return xp.where(step >= self._first_step(knots[-1]), knots[-1].value, rate)
 
-    def _first_step(self, knot: language.Knot) -> int:
+    def _first_step(self, knot: spec.Knot) -> int:
         """The step from which a knot holds, as an integer, for the same reason."""
         unit = self.steps_per_epoch if self.segments.unit == "e" else 1
         held = self.steps_per_epoch if self.per == "epoch" else 1  # steps from move to move

@@ -3,14 +3,8 @@
 Without TensorFlow, like `tfsc.schedules.language`.
 """
 
-from tfsc.schedules.language import (
-    Call,
-    Duration,
-    Schedule,
-    ScheduleSyntaxError,
-    Segments,
-    parse,
-)
+from tfsc.schedules.language import ScheduleSyntaxError, parse
+from tfsc.schedules.spec import Call, Duration, Schedule, Segments
 from tfsc.schedules.syntax import Reader, number_text
 
 

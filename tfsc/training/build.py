@@ -16,8 +16,8 @@ from tfsc.models import registry as models
 from tfsc.optimizers import registry as optimizers
 from tfsc.optimizers.groups import UnknownGroupError
 from tfsc.recipe import Recipe
-from tfsc.schedules import language
 from tfsc.schedules import registry as schedules
+from tfsc.schedules import spec
 from tfsc.schedules.base import Schedule
 from tfsc.schedules.compose import ByEpoch, Scaled
 from tfsc.training.learner import Learner
@@ -98,7 +98,7 @@ def build_momentum(recipe: Recipe, plan: BatchPlan) -> Schedule:
     return _build(recipe, recipe.parsed_momentum(), plan)
 
 
-def _build(recipe: Recipe, parsed: language.Schedule, plan: BatchPlan) -> Schedule:
+def _build(recipe: Recipe, parsed: spec.Schedule, plan: BatchPlan) -> Schedule:
     first = plan.stages[0]
     # Durations in steps mean steps of the first batch size, so that epochs stay comparable.
     total = recipe.epochs * first.steps_per_epoch
