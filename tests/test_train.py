@@ -70,6 +70,11 @@ def test_tensorboard_has_every_step_and_epoch(finished):
     tags = events.Tags()["tensors"]
     assert [e.step for e in events.Tensors("step/learning_rate")] == list(range(1, 13))
     assert [e.step for e in events.Tensors("step/loss")] == list(range(1, 13))
+    noise = [e.tensor_proto.float_val[0] for e in events.Tensors("step/noise_scale")]
+    # 150 examples in batches of 32, β₁ = 0.9, at the rate of each step.
+    rates = [e.tensor_proto.float_val[0] for e in events.Tensors("step/learning_rate")]
+    assert noise == pytest.approx([rate * (150 / 32 - 1) / 0.1 for rate in rates], rel=1e-5)
+    assert {"epoch/noise_scale", "epoch/momentum", "epoch/batch_size"} <= set(tags)
     assert {"epoch/val_accuracy", "epoch/train_loss", "epoch/ema_val_accuracy"} <= set(tags)
 
 

@@ -59,7 +59,7 @@ class StepLog(keras.callbacks.Callback):
 
     Args:
         events: where to write.
-        pace: learning rate, momentum, batch size and noise scale of each step.
+        pace: momentum and noise scale of each step.
     """
 
     def __init__(self, events: EventWriter, pace: Pace):
@@ -70,9 +70,10 @@ class StepLog(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         step = self.first_step + steps_done(self, batch)
         loss, rate = float(logs["batch_loss"]), float(logs["learning_rate"])
-        pace = {f"step/{name}": value for name, value in self.pace.columns(step - 1).items()}
-        # The rate that the optimizer used, not the one that it should have.
-        self.events.scalars(step, pace | {"step/loss": loss, "step/learning_rate": rate})
+        pace = self.pace.columns(step - 1)
+        values = {"loss": loss, "momentum": pace["momentum"], "noise_scale": pace["noise_scale"]}
+        values["learning_rate"] = rate  # that of the optimizer, in float32
+        self.events.scalars(step, {f"step/{name}": value for name, value in values.items()})
         for name, value in (("loss", loss), ("mean loss of the epoch", float(logs["loss"]))):
             if not math.isfinite(value):
                 raise Diverged(f"the training {name} is {value}", step, rate)
