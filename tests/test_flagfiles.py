@@ -40,7 +40,7 @@ def _small(full: recipe.Recipe) -> recipe.Recipe:
     if full.model != "caffe_cifar10":
         small |= {"stack_units": (1,) * len(full.stack_units), "width": 1}
     if full.batch_schedule:
-        small["batch_schedule"] = full.batch_schedule.replace(f"({full.batch_size},", "(4,")
+        small["batch_schedule"] = full.batch_schedule.replace(str(full.batch_size), "4", 1)
     return full.replace(**small)
 
 

@@ -364,7 +364,7 @@ def test_one_shortcut_kernel_stands_for_all_stacks():
     [
         ("schedule", "[8e-4,0]lni[1e-3,5]", "unknown shape 'lni', allowed: lin, cos, half", 8),
         ("schedule", "cyclic(0.1,3)", "cyclic needs half_cycle", 12),
-        ("momentum", "inverse(0.95,1.1)", "momentum must be below 1, received 1.1", 13),
+        ("momentum", "inverse(0.95,1.1)", "momentum must be at most 0.999999, received 1.1", 13),
         ("batch_schedule", "[64,0]lin[128,5]", "batch sizes jump", 0),
     ],
 )
@@ -510,6 +510,7 @@ def _model_with(name):
 # What a value above needs beside it.
 _BESIDE = {
     "nesterov": {"optimizer": "sgd"},
+    "momentum": {"optimizer": "sgd", "wd": 0.3},
     "decoupled": {"optimizer": "rmsprop"},
     "muon_rest": {"optimizer": "muon"},
     "lookahead_alpha": {"lookahead": 5},
@@ -698,6 +699,7 @@ def _fit_the_optimizer(values):
         values["wd"] = 0.0
     if optimizer not in ("sgd", "sgdw", "muon"):
         values.pop("nesterov", None)
+        values.pop("momentum", None)
     if optimizer != "adamw":
         for name in ("beta_1", "beta_2", "epsilon"):
             values.pop(name, None)

@@ -103,10 +103,8 @@ _DEFAULTS_BY_MEASURE = {
 # Settings of a training on which the test does not depend. A training's flagfile may have them.
 NOT_USED = (
     "run_dir",
-    "steps",
     "batch_schedule",
     "scale_lr_from",
-    "ema",
     "replicas",
     "steps_per_execution",
     "checkpoint_every",

@@ -41,6 +41,7 @@ _RESIDUAL = ("resnet_v2", "resnet_smith", "wide_resnet")
 _DECOUPLED_ONLY = ("adamw", "adamwr", "sgdw", "lion", "muon")
 # Settings of some optimizers only: beside others they keep their defaults.
 _OF_OPTIMIZERS = {
+    "momentum": ("sgd", "sgdw", "muon"),
     "nesterov": ("sgd", "sgdw", "muon"),
     "beta_1": ("adamw", "adamwr", "adam", "lion"),
     "beta_2": ("adamw", "adamwr", "adam", "rmsprop", "adadelta", "lion"),
@@ -98,7 +99,7 @@ class Recipe:
         0,
         "Pass a batch through the network in parts of so many examples and average their "
         "gradients before the one update (gradient accumulation); BatchNorm normalises each part "
-        "by itself (ghost batches). 0: the whole batch at once.",
+        "by itself (ghost batches) and moves its statistics with each. 0: the whole batch at once.",
         low=0,
         high=65536,
     )
@@ -253,17 +254,17 @@ class Recipe:
     )
     nesterov: bool = _setting(False, "Nesterov momentum, of sgd, sgdw and muon.")
     beta_1: float = _setting(
-        0.9, "β₁ of adamw, adam and lion: decay of the mean gradient.", low=0.0, high=0.9999
+        0.9, "β₁ of adamw, adamwr, adam and lion: decay of the mean gradient.", low=0.0, high=0.9999
     )
     beta_2: float = _setting(
         0.0,
-        "Decay of the mean square, β₂ of adamw and adam (0.999), ρ of rmsprop (0.9) and adadelta "
-        "(0.95), or of lion's momentum, β₂ (0.99); 0: the number in brackets.",
+        "Decay of the mean square, β₂ of adamw, adamwr and adam (0.999), ρ of rmsprop (0.9) and "
+        "adadelta (0.95), or of lion's momentum, β₂ (0.99); 0: the number in brackets.",
         low=0.0,
         high=0.999999,
     )
     epsilon: float = _setting(
-        1e-7, "ε of adamw, adam, rmsprop, adagrad and adadelta.", low=1e-30, high=1.0
+        1e-7, "ε of adamw, adamwr, adam, rmsprop, adagrad and adadelta.", low=1e-30, high=1.0
     )
     muon_rest: str = _setting(
         "sgd",

@@ -42,25 +42,31 @@ def _accuracies(values):
     return sweep, accuracy_range([rates[step] for step, _ in measured], values, 12, 0.1, 900)
 
 
-def test_one_cycle_goes_up_for_three_tenths_of_the_epochs_and_down():
-    segments = language.parse(one_cycle(0.01, epochs=20))
-    assert [segments.value(epoch) for epoch in (0, 6, 20)] == pytest.approx([4e-4, 0.01, 4e-8])
-    assert segments.value(3) == pytest.approx((4e-4 + 0.01) / 2)
-    assert one_cycle(1.23456e-3, 25) == "[4.94e-5,0]lin[1.23e-3,7.5]lin[4.94e-9,25]"
-
-
-def test_a_triangle_goes_up_half_of_the_epochs_and_down():
-    segments = language.parse(triangle(0.1, 3.0, epochs=25))
-    assert [segments.value(epoch) for epoch in (0, 12.5, 25)] == pytest.approx([0.1, 3.0, 0.1])
-
-
-def test_the_command_trains_by_the_same_settings():
-    recipe = Recipe(dataset="digits", stack_units=(1, 1), flip=False, wd=0.0, epochs=7, seed=3)
-    schedule = one_cycle(0.01, 7)
-    command = train_command(recipe, schedule)
-    assert command.startswith("python -m tfsc.train --dataset=digits ")
-    assert f"--schedule='{schedule}'" in command and "--batch_size" not in command
-    assert recipe_of(*shlex.split(command)[3:]) == recipe.replace(schedule=schedule)
+def test_what_is_proposed_can_be_pasted_into_a_training_of_the_same_settings():
+    recipe = Recipe(dataset="digits", stack_units=(1, 1), flip=False, epochs=7, seed=3, ema=0.9)
+    for changes, peak, cycle in (
+        ({}, "one_cycle(0.0123,anneal=linear)", "cyclic(1e-3,0.0123,3.5e,cycles=1)"),
+        (
+            {"optimizer": "sgd", "momentum": "inverse(0.95,0.85)", "schedule": "one_cycle(1)"},
+            "one_cycle(0.0123,anneal=linear)",
+            "cyclic(1e-3,0.0123,3.5e,cycles=1)",
+        ),
+        (
+            {"optimizer": "adamwr", "schedule": "warm_restarts(1, 5, 2)"},
+            "warm_restarts(0.0123,5e,mult=2)",
+            "warm_restarts(0.0123,5e,mult=2)",
+        ),
+    ):
+        tested = recipe.replace(**changes)
+        for schedule, expected in (
+            (one_cycle(tested, 0.01234), peak),
+            (triangle(tested, 0.001, 0.01234), cycle),
+        ):
+            assert schedule == expected
+            command = train_command(tested, schedule)
+            assert command.startswith("python -m tfsc.train --dataset=digits ")
+            assert "--batch_size" not in command
+            assert recipe_of(*shlex.split(command)[3:]) == tested.replace(schedule=schedule)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +95,7 @@ def test_a_report_of_losses_has_every_step_and_proposes_the_median_of_the_rules(
     assert record["seeds"]["5"]["steps"] == 96 and record["seeds"]["4"]["stopped"] is None
     rates = [answer["rate"] for answer in record["suggestions"].values() if answer["rate"]]
     middle = math.exp(np.median(np.log(rates)))
-    peak = language.parse(record["schedule"]).value(7.5)
+    peak = language.parse(record["schedule"])["max"]
     assert peak == pytest.approx(middle, rel=0.01)
     text = report.text(Recipe(dataset="digits"))
     assert "2 of 2 seeds" in text and "seed 5: stopped at rate" in text
@@ -109,7 +115,7 @@ def test_a_report_of_accuracies_states_the_criterion():
         "seed", "step", "rate", "val_accuracy", "smoothed_accuracy", "smoothed_loss",
     ]  # fmt: skip
     assert report.table["step"].tolist() == list(range(3, 37, 3))
-    assert report.schedule == triangle(0.11, 0.35, 25)
+    assert report.schedule == triangle(Recipe(), 0.11, 0.35)
     assert "0.800, 1.00 × the best: it stays high" in report.text(Recipe())
     assert report.seeds[0]["stays_high"] is True
 

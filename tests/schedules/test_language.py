@@ -281,8 +281,8 @@ def test_half_and_exp_at_their_quarters():
         ("  ▸type3", "no schedule is named 'type3'"),
         ("▸Type1", "no schedule is named 'Type1'"),
         ("▸lin[1e-3,5]", "no schedule is named"),
-        ("[1e-3,0]exp[▸0,5]", "an exp segment needs learning rates above 0"),
-        ("[0,0]exp[▸1e-3,5]", "an exp segment needs learning rates above 0"),
+        ("[1e-3,0]exp[▸0,5]", "an exp segment needs learning rates of at least 1e-30"),
+        ("[1e-31,0]exp[▸1e-3,5]", "an exp segment needs learning rates of at least 1e-30"),
         ("[1,0]lin[2,5s]lin[3,▸9]", "positions must all be in epochs or all in steps"),
         ("[1,0]lin[2,5]lin[3,▸9s]", "positions must all be in epochs or all in steps"),
         ("[1,0]lin[2,5▸steps]", "expected ']'"),
@@ -302,6 +302,15 @@ def test_half_and_exp_at_their_quarters():
         ("one_cycle(0.1, phases=▸4)", "phases of one_cycle must be 2 or 3, received 4"),
         ("▸one_cycle(0.1, phases=3, peak=0.5)", "peak of one_cycle must be above 0 and below 0.5"),
         ("one_cycle(0.1, peak=▸1.5)", "peak of one_cycle must be from 0 to 1"),
+        ("▸1e31", "a learning rate must be at most 1e+30"),
+        ("[▸1e31,0]", "a learning rate must be at most 1e+30"),
+        ("cosine(▸1e31)", "rate of cosine must be at most 1e+30"),
+        ("▸multistep(1e3, [1s,2s], gamma=1e300)", "goes above 1e+30"),
+        ("▸０.1", "expected a learning rate"),
+        ("warmup(5) → ▸warmup(3) → 0.1", "a warmup must lead to a rate above 0"),
+        ("warmup(5) → ▸cyclic(0, 3, 50)", "a warmup must lead to a rate above 0"),
+        ("warmup(5) → ▸[0,0]lin[1,5]", "a warmup must lead to a rate above 0"),
+        ("▸warm_restarts(0.1, 50, 1.000001)", "mult of warm_restarts must be 1 or at least 1.01"),
         ("warm_restarts(0.1, 50, ▸0.5)", "mult of warm_restarts must be at least 1"),
         ("multistep(0.1, ▸40)", "expected '[' to open the list of milestones"),
         ("multistep(0.1, [40,▸30])", "milestones of multistep must increase"),
@@ -378,20 +387,22 @@ def test_line_ends_and_tabs_keep_the_caret_under_the_fault():
 # --- every text ---------------------------------------------------------------------------------
 
 _RATES = st.floats(0, allow_nan=False, allow_infinity=False)
+_LEARNING_RATES = st.floats(0, 1e30)
 
 
 @st.composite
 def _segments(draw):
     positions = sorted(draw(st.sets(_RATES, min_size=1, max_size=6)))
-    knots = tuple(Knot(draw(_RATES), position) for position in positions)
+    knots = tuple(Knot(draw(_LEARNING_RATES), position) for position in positions)
     shapes = tuple(draw(st.sampled_from(_shapes_for(knots))) for _ in positions[1:])
     unit = draw(st.sampled_from("es")) if knots[-1].position else "e"
     return Segments(knots, shapes, unit)
 
 
 def _shapes_for(knots):
-    """All shapes, if no rate is 0."""
-    return [shape for shape in SHAPES if shape != "exp" or all(knot.value for knot in knots)]
+    """All shapes, if no rate is too low for exp."""
+    lowest = min(knot.value for knot in knots)
+    return [shape for shape in SHAPES if shape != "exp" or lowest >= 1e-30]
 
 
 # Numbers as people choose them, so that the walk over a run meets every segment.

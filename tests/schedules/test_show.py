@@ -46,7 +46,7 @@ def test_a_table_and_a_plot_of_rate_and_momentum(tmp_path):
     [
         ((), "--show: must be a schedule"),
         (("--show=cyclic(0.1,3)",), "--show: cyclic needs half_cycle"),
-        (("--show=0.1", "--momentum=1"), "--momentum: momentum must stay below 1"),
+        (("--show=0.1", "--momentum=1"), "--momentum: momentum must be at most 0.999999"),
         (("--show=0.1", "--rows=1"), "--rows=1: "),
     ],
 )

@@ -23,10 +23,12 @@ def test_momentum_may_be_any_schedule_below_1(text):
 @pytest.mark.parametrize(
     ("marked", "rule"),
     [
-        ("▸1", "momentum must stay below 1, goes to 1"),
-        ("▸[0.9,0]lin[1.5,3]", "momentum must stay below 1, goes to 1.5"),
+        ("▸1", "momentum must be at most 0.999999, goes to 1"),
+        ("▸[0.9,0]lin[1.5,3]", "momentum must be at most 0.999999, goes to 1.5"),
+        ("▸multistep(0.5, [1s], gamma=5)", "momentum must be at most 0.999999, goes to 2.5"),
+        ("▸0.99999999999", "momentum must be at most 0.999999"),
         ("inverse▸", "expected '('"),
-        ("inverse(▸1.2, 0.8)", "momentum must be below 1, received 1.2"),
+        ("inverse(▸1.2, 0.8)", "momentum must be at most 0.999999, received 1.2"),
         ("inverse(0.9▸)", "expected ','"),
         ("inverse(0.9,0.8)▸x", "nothing may follow"),
         ("▸inverse(0.9,0.8)", "needs a --schedule that is one_cycle(…) or cyclic(…)"),
@@ -55,20 +57,21 @@ def test_batch_sizes_jump_at_whole_epochs(text, sizes):
 
 
 @pytest.mark.parametrize(
-    ("text", "rule"),
+    ("marked", "rule"),
     [
-        ("[128,0]lin[640,60]", "batch sizes jump"),
-        ("cosine(128)", "batch sizes jump"),
-        ("[128,0]const[640,60s]", "the batch size changes at whole epochs, received 60s"),
-        ("[128,0]const[640,6.5]", "the batch size changes at whole epochs, received 6.5e"),
-        ("multistep(128, [3], gamma=1.3)", "whole numbers from 1 to 65536, received 166.4"),
-        ("multistep(128, [3], gamma=1000)", "whole numbers from 1 to 65536, received 128000"),
-        ("[0,0]const[128,3]", "whole numbers from 1 to 65536, received 0"),
-        ("64", "it must begin at epoch 0 with --batch_size=128, begins at epoch 0 with 64"),
-        ("[128,2]const[256,3]", "begins at epoch 2 with 128"),
-        ("[128,", "expected an epoch"),
+        ("▸[128,0]lin[640,60]", "batch sizes jump"),
+        ("▸cosine(128)", "batch sizes jump"),
+        ("[128,0]const▸[640,60s]", "the batch size changes at whole epochs, received 60s"),
+        ("[128,0]const▸[640,6.5]", "the batch size changes at whole epochs, received 6.5e"),
+        (" ▸multistep(128, [3], gamma=1.3)", "whole numbers from 1 to 65536, received 166.4"),
+        ("▸multistep(128, [3], gamma=1000)", "whole numbers from 1 to 65536, received 128000"),
+        ("▸[0,0]const[128,3]", "whole numbers from 1 to 65536, received 0"),
+        ("▸64", "it must begin at epoch 0 with --batch_size=128, begins at epoch 0 with 64"),
+        ("▸[128,2]const[256,3]", "begins at epoch 2 with 128"),
+        ("[128,▸", "expected an epoch"),
     ],
 )
-def test_bad_batch_sizes_are_refused(text, rule):
-    with pytest.raises(ScheduleSyntaxError, match=rule):
-        parse_batch_sizes(text, 128)
+def test_bad_batch_sizes_are_marked(marked, rule):
+    with pytest.raises(ScheduleSyntaxError, match=rule) as caught:
+        parse_batch_sizes(marked.replace("▸", ""), 128)
+    assert caught.value.position == marked.index("▸")

@@ -231,6 +231,18 @@ def test_each_part_is_a_ghost_batch():
     np.testing.assert_allclose(norm.moving_mean.numpy(), expected, rtol=1e-5)
 
 
+def test_parts_compile_with_xla():
+    learner = _learner(_network(norm=False), 0.1, micro_batch=2)
+    start = learner.network.get_weights()
+    step = tf.function(learner.train_step, jit_compile=True)
+    step(_batch())
+    compiled = learner.network.get_weights()
+    learner.network.set_weights(start)
+    learner.train_step(_batch())
+    for one, other in zip(compiled, learner.network.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
 def test_one_graph_serves_batches_of_any_number_of_parts():
     learner = _learner(micro_batch=2)
     traces = []

@@ -37,6 +37,15 @@ def test_the_linear_scaling_rule():
     assert _pace(schedule="0.1", scale_lr_from=25).columns(0)["learning_rate"] == 0.4
 
 
+@pytest.mark.parametrize(("examples", "batch", "steps"), [(50_000, 128, 1000), (1437, 64, 100)])
+def test_a_schedule_over_so_many_steps_ends_with_the_last_of_them(examples, batch, steps):
+    """Steps over epochs and back, 1000/390·390, are more than 1000 in floats."""
+    recipe = Recipe(batch_size=batch, steps=steps, schedule="one_cycle(1)")
+    pace = Pace(recipe, BatchPlan(examples, ((0, batch),)))
+    assert pace.columns(steps - 1)["learning_rate"] == pytest.approx(4e-6)
+    assert pace.columns(steps - 2)["learning_rate"] > 4.1e-6
+
+
 def test_growing_the_batch_keeps_the_noise_of_decaying_the_rate():
     """Where N is much larger than B: g falls by 5 either way."""
     decay = _pace(10**8, schedule="multistep(0.1, [2], gamma=0.2)")

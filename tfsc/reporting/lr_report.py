@@ -106,7 +106,7 @@ def report_losses(recipe: Recipe, sweeps: Mapping[int, Sweep]) -> Report:
     return Report(
         table=pd.concat(frames),
         answers=answers,
-        schedule=one_cycle(peak, recipe.epochs) if peak else None,
+        schedule=one_cycle(recipe, peak) if peak else None,
         seeds={
             seed: {**_extent(sweep), "suggestions": _plain(found[seed])}
             for seed, sweep in sweeps.items()
@@ -144,25 +144,35 @@ def report_accuracies(
     return Report(
         table=pd.concat(frames),
         answers=answers,
-        schedule=triangle(base, top, recipe.epochs) if base and top and base < top else None,
+        schedule=triangle(recipe, base, top) if base and top and base < top else None,
         seeds=seeds,
         lines=(*_early_ends(sweeps), *lines),
     )
 
 
-def one_cycle(rate: float, epochs: int) -> str:
-    """Schedule text: from rate/25 up to rate in 30 % of the epochs, then down to rate/250,000.
+def one_cycle(recipe: Recipe, peak: float) -> str:
+    """Schedule text of straight lines: peak/25 up to peak in 30 % of the run, down to peak/250,000.
 
-    Source: seed 004's 1cycle (start max/25, end start/1e4), of straight lines.
+    For adamwr the recipe's own warm restarts, from the peak on.
     """
-    end = f"lin[{rate / 250_000:.3g},{epochs}]"
-    return str(language.parse(f"[{rate / 25:.3g},0]lin[{rate:.3g},{0.3 * epochs:.6g}]{end}"))
+    return _restarts(recipe, peak) or str(language.parse(f"one_cycle({peak:.3g}, anneal=linear)"))
 
 
-def triangle(base: float, top: float, epochs: int) -> str:
-    """Schedule text: from base up to top and down again, as in seed 002's super-convergence."""
-    end = f"lin[{base:.3g},{epochs}]"
-    return str(language.parse(f"[{base:.3g},0]lin[{top:.3g},{epochs / 2:.6g}]{end}"))
+def triangle(recipe: Recipe, base: float, top: float) -> str:
+    """Schedule text: one cycle from base up to top and down again, as in super-convergence.
+
+    For adamwr the recipe's own warm restarts, from the top on.
+    """
+    half = f"{recipe.epochs / 2:g}e"
+    cycle = f"cyclic({base:.3g}, {top:.3g}, half_cycle={half}, cycles=1)"
+    return _restarts(recipe, top) or str(language.parse(cycle))
+
+
+def _restarts(recipe: Recipe, rate: float) -> str | None:
+    """The recipe's warm restarts at another rate, if its optimizer needs them."""
+    if recipe.optimizer != "adamwr":
+        return None
+    return str(recipe.parsed_schedule().replace(rate=float(f"{rate:.3g}")))
 
 
 def train_command(recipe: Recipe, schedule: str) -> str:

@@ -215,6 +215,7 @@ class AccuracyRange:
 
 
 STAYS_HIGH = 0.9
+LEARNS = 0.2  # of what chance leaves to be gained
 
 
 def accuracy_range(
@@ -227,9 +228,9 @@ def accuracy_range(
     """Read a range test of accuracy.
 
     Super-convergence shows in an accuracy that stays high at large rates. Here that means: the best
-    smoothed accuracy exceeds `off_chance`, and the mean accuracy over the last third of the
-    planned evaluations is at least 0.9 of it. What was planned and not reached, because the
-    loss was no longer finite, counts as `chance`.
+    smoothed accuracy has gained a fifth of what chance leaves, and the mean accuracy over the last
+    third of the planned evaluations is at least 0.9 of it. What was planned and not reached,
+    because the loss was no longer finite, counts as `chance`.
 
     Args:
         rates: at each evaluation made, rising.
@@ -261,7 +262,7 @@ def accuracy_range(
         max_lr=top,
         last_third=last_third,
         ratio=ratio,
-        stays_high=best > off_chance and ratio >= STAYS_HIGH,
+        stays_high=best - chance >= LEARNS * (1 - chance) and ratio >= STAYS_HIGH,
     )
 
 

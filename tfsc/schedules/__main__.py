@@ -53,7 +53,8 @@ def main() -> None:
     from tfsc.schedules.registry import build
 
     run = _STEPS_PER_EPOCH.value, _STEPS.value or 25 * _STEPS_PER_EPOCH.value
-    rates, momenta = (build(parsed, *run, _PER.value) for parsed in (schedule, momentum))
+    rates = build(schedule, *run, _PER.value, flag="show")
+    momenta = build(momentum, *run, _PER.value, flag="momentum")
     print(report.table(rates, momenta, *run, rows=_ROWS.value))
     if _OUT.value:
         report.plot(Path(_OUT.value), rates, momenta, *run, title=str(schedule))

@@ -28,6 +28,8 @@ when one has ended; a part's own time starts at its beginning.
 
 from tfsc.schedules.spec import (
     FAMILIES,
+    HIGHEST,
+    LEAST_MULT,
     SHAPES,
     Call,
     Chain,
@@ -40,6 +42,7 @@ from tfsc.schedules.spec import (
 from tfsc.schedules.syntax import Reader, TextSyntaxError, cut, number_text
 
 _MOST_PARTS = 20  # of a chain
+_LEAST_EXP = 1e-30  # of rates in an exp segment, whose ratio float32 must hold
 
 # Schedules with a name of their own, usable as `--schedule=type2`.
 NAMED = {
@@ -68,9 +71,12 @@ def parse(text: str) -> Schedule:
     while True:
         reader.skip_blanks()
         starts.append(reader.at)
+        after_warmup = bool(parts) and _is_warmup(parts[-1])
         if len(parts) == _MOST_PARTS:
             raise reader.fail(f"a schedule may have at most {_MOST_PARTS} parts")
         parts.append(_part(reader))
+        if after_warmup and not parts[-1].first():
+            raise reader.fail("a warmup must lead to a rate above 0", starts[-1])
         if reader.done():
             break
         if not reader.take("→", "->"):
@@ -83,11 +89,15 @@ def parse(text: str) -> Schedule:
                 f"{name} has no end here, so nothing can follow it{_how_to_end(parts[-1])}",
                 starts[-1],
             )
-    if isinstance(parts[-1], Call) and parts[-1].family == "warmup":
+    if _is_warmup(parts[-1]):
         raise reader.fail(
             "a warmup needs a schedule to lead to: warmup(5) → cosine(0.1)", starts[-1]
         )
     return parts[0] if len(parts) == 1 else Chain(tuple(parts))
+
+
+def _is_warmup(part: Segments | Call) -> bool:
+    return isinstance(part, Call) and part.family == "warmup"
 
 
 def _how_to_end(part: Segments | Call) -> str:
@@ -107,7 +117,7 @@ def _part(reader: Reader) -> Segments | Call:
         return _call(reader)
     if reader.text[reader.at : reader.at + 1] == "[":
         return _segments(reader)
-    return Segments((Knot(reader.number("a learning rate"), 0.0),), ())
+    return Segments((Knot(_rate(reader, "a learning rate"), 0.0),), ())
 
 
 def _segments(reader: Reader) -> Segments:
@@ -125,8 +135,10 @@ def _segments(reader: Reader) -> Segments:
                 "positions must all be in epochs or all in steps (5000s)", position_at
             )
         unit = knot_unit if knot.position else unit
-        if shapes and shapes[-1] == "exp" and not (knots[-1].value and knot.value):
-            raise reader.fail("an exp segment needs learning rates above 0", value_at)
+        if shapes and shapes[-1] == "exp" and min(knots[-1].value, knot.value) < _LEAST_EXP:
+            raise reader.fail(
+                f"an exp segment needs learning rates of at least {_LEAST_EXP:g}", value_at
+            )
         knots.append(knot)
         if reader.done() or reader.text.startswith(("→", "->"), reader.at):
             return Segments(tuple(knots), tuple(shapes), unit or "e")
@@ -138,7 +150,7 @@ def _knot(reader: Reader) -> tuple[int, Knot, int, str]:
     reader.expect("[", "to open a knot [value, epoch]")
     reader.skip_blanks()
     value_at = reader.at
-    value = reader.number("a learning rate")
+    value = _rate(reader, "a learning rate")
     reader.expect(",", "between a knot's learning rate and its epoch")
     reader.skip_blanks()
     position_at = reader.at
@@ -146,6 +158,17 @@ def _knot(reader: Reader) -> tuple[int, Knot, int, str]:
     unit = _unit(reader, "e")
     reader.expect("]", "to close the knot")
     return value_at, Knot(value, position), position_at, unit
+
+
+def _rate(reader: Reader, what: str) -> float:
+    reader.skip_blanks()
+    start = reader.at
+    rate = reader.number(what)
+    if rate > HIGHEST:
+        raise reader.fail(
+            f"{what} must be at most {HIGHEST:g}, received {number_text(rate)}", start
+        )
+    return rate
 
 
 def _unit(reader: Reader, default: str) -> str:
@@ -232,6 +255,8 @@ def _value(reader: Reader, what: str, parameter: Parameter) -> object:
         return _duration(reader, what, parameter)
     if parameter.kind == "durations":
         return _durations(reader, what, parameter)
+    if parameter.kind == "rate":
+        return _rate(reader, what)
     value = reader.number(what)
     if parameter.kind == "fraction" and not 0 <= value <= 1:
         raise reader.fail(f"{what} must be from 0 to 1, received {number_text(value)}", start)
@@ -282,6 +307,10 @@ def _fault(call: Call) -> str | None:
             return "cyclic with policy=exp_range needs gamma, such as gamma=0.99994"
         if arguments["policy"] != "exp_range" and arguments["gamma"] is not None:
             return f"cyclic has gamma only with policy=exp_range, not {arguments['policy']}"
+    if call.family == "multistep" and max(call.steps_down()) > HIGHEST:
+        return f"multistep goes above {HIGHEST:g}"
+    if call.family == "warm_restarts" and 1 < arguments["mult"] < LEAST_MULT:
+        return f"mult of warm_restarts must be 1 or at least {LEAST_MULT:g}"
     if call.family == "one_cycle":
         highest = 0.5 if arguments["phases"] == 3 else 1.0
         if not 0 < arguments["peak"] < highest:

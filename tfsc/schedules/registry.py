@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tfsc.errors import RecipeError
+from tfsc.flagfile import shown
 from tfsc.schedules import language, spec
 from tfsc.schedules.base import Schedule
 from tfsc.schedules.compose import PerEpoch, Sequence, Warmup
@@ -17,7 +18,11 @@ from tfsc.schedules.warm_restarts import WarmRestarts
 
 
 def build(
-    text: str | spec.Schedule, steps_per_epoch: int, total_steps: int, per: str = "step"
+    text: str | spec.Schedule,
+    steps_per_epoch: int,
+    total_steps: int,
+    per: str = "step",
+    flag: str = "schedule",
 ) -> Schedule:
     """The schedule of a text, for a run of this length.
 
@@ -27,6 +32,7 @@ def build(
         total_steps: of the run: the length of a schedule, or of the last part of a chain, that
             states none.
         per: "step", or "epoch" to move at the start of each epoch only.
+        flag: that gave the text, for errors.
 
     Raises:
         ScheduleSyntaxError: if the text breaks the language's rules.
@@ -36,8 +42,15 @@ def build(
     if isinstance(parsed, spec.Segments):
         return SegmentSchedule(str(parsed), steps_per_epoch, per)
     parts = parsed.parts if isinstance(parsed, spec.Chain) else (parsed,)
-    schedule = _chain(list(parts), steps_per_epoch, total_steps)
+    try:
+        schedule = _chain(list(parts), steps_per_epoch, total_steps)
+    except _TooShort as error:
+        raise RecipeError(f"--{flag}={shown(str(parsed))}: {error}") from None
     return PerEpoch(schedule, steps_per_epoch) if per == "epoch" else schedule
+
+
+class _TooShort(Exception):
+    """The run ends before a part begins."""
 
 
 def _chain(parts: list, steps_per_epoch: int, steps: int) -> Schedule:
@@ -46,8 +59,8 @@ def _chain(parts: list, steps_per_epoch: int, steps: int) -> Schedule:
     length = part.length()
     length = steps if length is None else length.steps(steps_per_epoch)
     if rest and length >= steps:
-        raise RecipeError(
-            f"--schedule: {part} takes {length:g} steps, the run leaves {steps:g} "
+        raise _TooShort(
+            f"{part} takes {length:g} steps, the run leaves {steps:g} "
             f"({steps_per_epoch} an epoch): nothing of {rest[0]} would be seen"
         )
     if isinstance(part, spec.Segments):
@@ -78,7 +91,7 @@ def _cyclic(call: spec.Call, run: _Run) -> Schedule:
 
 def _one_cycle(call: spec.Call, run: _Run) -> Schedule:
     if run.length < 2:
-        raise RecipeError(f"--schedule: {call} needs at least 2 steps, received {run.length:g}")
+        raise _TooShort(f"{call} needs at least 2 steps, received {run.length:g}")
     names = ("start", "end", "peak", "phases", "anneal")
     return OneCycle(call["max"], run.length, **{name: call[name] for name in names})
 

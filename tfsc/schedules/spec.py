@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from tfsc.schedules.syntax import number_text
 
 SHAPES = ("lin", "cos", "half", "exp", "const")
+LEAST_MULT = 1.01  # of warm restarts that grow: a run may have only so many
+HIGHEST = 1e30  # of a rate: float32 holds no more than 3e38
 
 
 def between(shape: str, a: float, b: float, t, cos: Callable):
@@ -73,7 +75,12 @@ class Segments:
         return rate
 
     def extremes(self) -> tuple[float, ...]:
+        """The rates between which it moves."""
         return tuple(knot.value for knot in self.knots)
+
+    def first(self) -> float:
+        """The rate at its beginning."""
+        return self.knots[0].value
 
     def constant(self) -> float | None:
         """The one value of a schedule that never moves."""
@@ -192,10 +199,30 @@ class Call:
         return Call(self.family, tuple((dict(self.arguments) | changes).items()))
 
     def extremes(self) -> tuple[float, ...]:
-        """The rates between which it moves, as far as they are known."""
+        """The rates between which it moves."""
         kinds = FAMILIES[self.family]
-        rates = (value for name, value in self.arguments if kinds[name].kind == "rate")
+        rates = [value for name, value in self.arguments if kinds[name].kind == "rate"]
+        if self.family == "multistep":
+            rates += self.steps_down()
         return tuple(rate for rate in rates if rate is not None)
+
+    def first(self) -> float:
+        """The rate at its beginning; of a warmup, its share of what follows."""
+        arguments = dict(self.arguments)
+        if self.family == "warmup":
+            default = 0.0 if arguments["policy"] == "gradual" else 0.1
+            return default if arguments["start"] is None else arguments["start"]
+        if self.family == "one_cycle" and arguments["start"] is not None:
+            return arguments["start"]
+        return next(iter(arguments.values()))
+
+    def steps_down(self) -> list[float]:
+        """Of multistep: the rate from each milestone on; infinite where it is beyond float64."""
+        rate, rates = self["rate"], []
+        for _ in self["milestones"]:
+            rate *= self["gamma"]
+            rates.append(rate)
+        return rates
 
     def constant(self) -> None:
         """A family moves."""
@@ -233,6 +260,10 @@ class Chain:
 
     def extremes(self) -> tuple[float, ...]:
         return tuple(rate for part in self.parts for rate in part.extremes())
+
+    def first(self) -> float:
+        """The rate at its beginning; of a warmup, its share of what follows."""
+        return self.parts[0].first()
 
     def constant(self) -> None:
         """A chain moves."""

@@ -3,13 +3,17 @@
 Without TensorFlow, like `tfsc.schedules.language`.
 """
 
+import re
+
 from tfsc.schedules.language import ScheduleSyntaxError, parse
 from tfsc.schedules.spec import Call, Duration, Schedule, Segments
 from tfsc.schedules.syntax import Reader, number_text
 
+HIGHEST_MOMENTUM = 0.999999  # float32 tells it from 1
+
 
 def parse_momentum(text: str, schedule: Schedule) -> Schedule:
-    """Parse `--momentum`: a number or schedule text with values below 1, or `inverse(high, low)`.
+    """Parse `--momentum`: a number or schedule text of at most 0.999999, or `inverse(high, low)`.
 
     `inverse(0.95, 0.85)` moves against the learning rate of a `one_cycle` or `cyclic` schedule:
     from high to low while the rate rises, and back (Smith, "A disciplined approach", 1cycle).
@@ -20,10 +24,10 @@ def parse_momentum(text: str, schedule: Schedule) -> Schedule:
     reader = Reader(text, ScheduleSyntaxError)
     if reader.peek_word() != "inverse":
         momentum = parse(text)
-        if max(momentum.extremes()) >= 1:
+        if (highest := max(momentum.extremes())) > HIGHEST_MOMENTUM:
             reader.skip_blanks()
             raise reader.fail(
-                f"momentum must stay below 1, goes to {number_text(max(momentum.extremes()))}"
+                f"momentum must be at most {HIGHEST_MOMENTUM}, goes to {number_text(highest)}"
             )
         return momentum
     start = reader.at
@@ -49,12 +53,21 @@ def _momentum_value(reader: Reader) -> float:
     reader.skip_blanks()
     start = reader.at
     value = reader.number("a momentum")
-    if value >= 1:
-        raise reader.fail(f"momentum must be below 1, received {number_text(value)}", start)
+    if value > HIGHEST_MOMENTUM:
+        raise reader.fail(
+            f"momentum must be at most {HIGHEST_MOMENTUM}, received {number_text(value)}", start
+        )
     return value
 
 
 _LARGEST_BATCH = 65_536
+
+
+def _place(text: str, index: int) -> int:
+    """Where the knot with this index stands, or a family's text."""
+    places = [match.start() for match in re.finditer(r"\[", text)]
+    knots = text.lstrip().startswith("[")
+    return places[index] if knots else len(text) - len(text.lstrip())
 
 
 def parse_batch_sizes(text: str, batch_size: int) -> tuple[tuple[int, int], ...]:
@@ -74,7 +87,7 @@ def parse_batch_sizes(text: str, batch_size: int) -> tuple[tuple[int, int], ...]
     """
     schedule = parse(text)
     if isinstance(schedule, Call) and schedule.family == "multistep":
-        values = [schedule["rate"] * schedule["gamma"] ** k for k in range(_jumps(schedule) + 1)]
+        values = [schedule["rate"], *schedule.steps_down()]
         positions = [Duration(0.0, "e"), *schedule["milestones"]]
     elif isinstance(schedule, Segments) and set(schedule.shapes) <= {"const"}:
         values = [knot.value for knot in schedule.knots]
@@ -83,19 +96,14 @@ def parse_batch_sizes(text: str, batch_size: int) -> tuple[tuple[int, int], ...]
         raise ScheduleSyntaxError(
             "batch sizes jump: [128,0]const[640,60]… or multistep(128, [60,120], gamma=5)", text, 0
         )
-    for position in positions:
+    for index, (position, value) in enumerate(zip(positions, values, strict=True)):
+        at = _place(text, index)
         if position.number and (position.unit != "e" or position.number % 1):
-            raise ScheduleSyntaxError(
-                f"the batch size changes at whole epochs, received {position}", text, 0
-            )
-    for value in values:
-        if not 1 <= round(value) <= _LARGEST_BATCH or abs(value - round(value)) > 1e-9 * value:
-            raise ScheduleSyntaxError(
-                f"batch sizes are whole numbers from 1 to {_LARGEST_BATCH}, received "
-                f"{number_text(value)}",
-                text,
-                0,
-            )
+            rule = f"the batch size changes at whole epochs, received {position}"
+            raise ScheduleSyntaxError(rule, text, at)
+        if not 1 <= value <= _LARGEST_BATCH or abs(value - round(value)) > 1e-9 * value:
+            rule = f"batch sizes are whole numbers from 1 to {_LARGEST_BATCH}, received "
+            raise ScheduleSyntaxError(rule + number_text(value), text, at)
     sizes = tuple(
         (int(position.number), round(value))
         for position, value in zip(positions, values, strict=True)
@@ -108,7 +116,3 @@ def parse_batch_sizes(text: str, batch_size: int) -> tuple[tuple[int, int], ...]
             0,
         )
     return sizes
-
-
-def _jumps(multistep: Call) -> int:
-    return len(multistep["milestones"])

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from tfsc.schedules.base import Schedule, above_zero, at_least
+from tfsc.schedules.spec import LEAST_MULT
 
 _LAST_STEP = 2.0**31
 
@@ -19,7 +20,7 @@ class WarmRestarts(Schedule):
     Args:
         rate: rate₀, from 0.
         period: T_0, steps, above 0; a fraction is rounded up.
-        mult: T_mult, at least 1.
+        mult: T_mult, 1 or at least 1.01.
         to: rate at the end of each period, never quite reached.
 
     Raises:
@@ -33,6 +34,8 @@ class WarmRestarts(Schedule):
         self.initial_rate = at_least("rate", rate, 0)
         self.period = math.ceil(above_zero("period", period))
         self.mult = at_least("mult", mult, 1)
+        if 1 < mult < LEAST_MULT:
+            raise ValueError(f"mult must be 1 or at least {LEAST_MULT}. Received: {mult}")
         self.to = at_least("to", to, 0)
         self._begins, self._lengths = _periods(self.period, self.mult)
 

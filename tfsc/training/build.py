@@ -87,7 +87,7 @@ def build_learner(
 
 def build_schedule(recipe: Recipe, plan: BatchPlan) -> Schedule:
     """The recipe's learning rate, for the steps of a plan."""
-    schedule = _build(recipe, recipe.parsed_schedule(), plan)
+    schedule = _build(recipe, recipe.parsed_schedule(), plan, "schedule")
     if recipe.scale_lr_from:
         return Scaled(schedule, recipe.batch_size / recipe.scale_lr_from)
     return schedule
@@ -95,16 +95,18 @@ def build_schedule(recipe: Recipe, plan: BatchPlan) -> Schedule:
 
 def build_momentum(recipe: Recipe, plan: BatchPlan) -> Schedule:
     """The recipe's momentum, likewise."""
-    return _build(recipe, recipe.parsed_momentum(), plan)
+    return _build(recipe, recipe.parsed_momentum(), plan, "momentum")
 
 
-def _build(recipe: Recipe, parsed: spec.Schedule, plan: BatchPlan) -> Schedule:
+def _build(recipe: Recipe, parsed: spec.Schedule, plan: BatchPlan, flag: str) -> Schedule:
     first = plan.stages[0]
     # Durations in steps mean steps of the first batch size, so that epochs stay comparable.
     total = recipe.epochs * first.steps_per_epoch
     if recipe.steps:
-        total = math.ceil(plan.epochs(recipe.steps) * first.steps_per_epoch)
-    schedule = schedules.build(parsed, first.steps_per_epoch, total, recipe.schedule_per)
+        last = plan.at_step(recipe.steps)
+        in_last = (recipe.steps - last.step) * first.steps_per_epoch
+        total = last.epoch * first.steps_per_epoch + math.ceil(in_last / last.steps_per_epoch)
+    schedule = schedules.build(parsed, first.steps_per_epoch, total, recipe.schedule_per, flag)
     if len(plan.stages) > 1:
         stages = [(stage.step, stage.epoch, stage.steps_per_epoch) for stage in plan.stages]
         return ByEpoch(schedule, stages)

@@ -115,8 +115,11 @@ class Learner(keras.Model):
 
         def add(index, gradients, loss, correct):
             first = index * size
+            # A slice of a size that XLA knows.
             part = {
-                name: tf.ensure_shape(values[first : first + size], [size, *values.shape[1:]])
+                name: tf.slice(
+                    values, [first, *[0] * (values.shape.rank - 1)], [size, *values.shape[1:]]
+                )
                 for name, values in batch.items()
             }
             found, part_loss, part_correct = self._gradients(part, variables)
