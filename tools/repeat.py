@@ -1,12 +1,12 @@
 """Train one recipe with several seeds, one process each; print mean ± sd of the final epoch.
 
     python tools/repeat.py --flagfile=flags/digits.flags --seeds=5
-    python tools/repeat.py --flagfile=flags/seeds/000-type1.flags --tta --out=five -- --precision=bf16
+    python tools/repeat.py --flagfile=flags/seeds/000-type2.flags --tta --out=five -- --wd=0.1
 
 `--flagfile` and what follows `--` go to tfsc.train, with --seed=k and --run_dir=OUT/seed-k. Runs
 that are done are left alone, those that were interrupted go on: the same command again does what
 is missing. After a run that diverges the next one starts. Ctrl-C and SIGTERM reach the run, which
-saves a checkpoint; a second one ends it at once. --tta evaluates each run's export by tfsc.evaluate.
+saves a checkpoint; a second one ends it at once. With --tta tfsc.evaluate scores each export, too.
 
 Writes OUT/repeat.csv, a row a seed, and OUT/repeat.json after each run, and prints at the end n,
 mean ± sd (n − 1), smallest and largest of each accuracy of the final epoch, beside them those of
