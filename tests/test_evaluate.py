@@ -22,7 +22,7 @@ def run(tmp_path_factory) -> Path:
 def report(run) -> dict:
     result = call("evaluate", "--export=run/export", cwd=run.parent)
     assert result.returncode == 0, result.stderr
-    assert "flip-TTA" in result.stdout
+    assert "flip-TTA" in result.stdout and "6-view TTA" in result.stdout
     return json.loads((run / "evaluation" / "evaluation.json").read_text())
 
 
@@ -31,6 +31,7 @@ def test_the_export_scores_as_the_run_did(run, report):
     assert report["plain"]["accuracy"] == pytest.approx(float(final["val_accuracy"]), abs=5e-5)
     assert report["plain"]["nll"] == pytest.approx(float(final["val_loss"]), abs=5e-5)
     assert report["val_split"] == "stratified" and report["examples"] == 360
+    assert {"plain", "flip-TTA", "6-view TTA"} < report.keys()
 
 
 def test_the_report_has_tables_and_a_picture(run, report):

@@ -22,6 +22,7 @@ def test_a_model_for_these_classes_is_scored():
     assert {name: scores.accuracy for name, scores in columns.items()} == {
         "plain": 1.0,
         "flip-TTA": 1.0,
+        "6-view TTA": 1.0,
     }
 
 

@@ -12,10 +12,9 @@ from tfsc.errors import ExportError
 from tfsc.evaluation.exported import ExportedModel, export_home, read_export
 from tfsc.evaluation.metrics import Scores, score
 from tfsc.evaluation.report import text_table, write_report
+from tfsc.evaluation.tta import tta_logits
 from tfsc.recipe import Recipe
 from tfsc.training.precision import set_tf32
-
-_BATCH = 500  # that of the evaluation during training
 
 
 def evaluate(path: Path, out: Path | None, given: dict[str, Any]) -> dict[str, Scores]:
@@ -60,7 +59,7 @@ def evaluate(path: Path, out: Path | None, given: dict[str, Any]) -> dict[str, S
     )
     print(text_table(columns, names))
     if not recipe.flip:
-        print("(trained with --noflip: mirrored images are foreign to it, flip-TTA may only harm)")
+        print("(trained with --noflip: mirrored images are foreign to it, TTA may only harm)")
     place = report_place(export_home(path) or path)
     if out is None and place.is_symlink():
         raise ExportError(f"{place}: must not be a symbolic link; name a place by --out")
@@ -80,25 +79,13 @@ def report_place(export: Path) -> Path:
 def score_columns(
     model: ExportedModel, val: Examples, classes: int, path: Path
 ) -> dict[str, Scores]:
-    """Scores of the plain model, and with flip test-time augmentation in a column of its own.
-
-    Flip-TTA averages the logits of an image and its mirror image.
-    """
-    plain = _logits(model, val.images)
-    mirrored = _logits(model, val.images[:, :, ::-1])
-    if plain.shape[1] != classes:
+    """Scores of the plain model, and each test-time augmentation in a column of its own."""
+    columns = tta_logits(model, val.images)
+    found = columns["plain"].shape[1]
+    if found != classes:
         raise ExportError(
-            f"--export={path}: must have a logit for each of the {classes} classes, has "
-            f"{plain.shape[1]}"
+            f"--export={path}: must have a logit for each of the {classes} classes, has {found}"
         )
-    if not (np.isfinite(plain).all() and np.isfinite(mirrored).all()):
+    if not all(np.isfinite(logits).all() for logits in columns.values()):
         raise ExportError(f"--export={path}: its logits are not finite")
-    return {
-        "plain": score(plain, val.labels),
-        "flip-TTA": score((plain + mirrored) / 2, val.labels),
-    }
-
-
-def _logits(model: ExportedModel, images: np.ndarray) -> np.ndarray:
-    starts = range(0, len(images), _BATCH)
-    return np.concatenate([model.logits(images[start : start + _BATCH]) for start in starts])
+    return {name: score(logits, val.labels) for name, logits in columns.items()}

@@ -1,0 +1,296 @@
+"""Train one recipe with several seeds, one process each; print mean ± sd of the final epoch.
+
+    python tools/repeat.py --flagfile=flags/digits.flags --seeds=5
+    python tools/repeat.py --flagfile=flags/seeds/000-type2.flags --tta --out=five -- --wd=0.1
+
+`--flagfile` and what follows `--` go to tfsc.train, with --seed=k and --run_dir=OUT/seed-k. Runs
+that are done are left alone, those that were interrupted go on: the same command again does what
+is missing. After a run that diverges the next one starts. Ctrl-C and SIGTERM reach the run, which
+saves a checkpoint; a second one ends it at once. With --tta tfsc.evaluate scores each export, too.
+
+Writes OUT/repeat.csv, a row a seed, and OUT/repeat.json after each run, and prints at the end n,
+mean ± sd (n − 1), smallest and largest of each accuracy of the final epoch, beside them those of
+the best epoch, which is picked on the validation set, and the times; wall_seconds is from command
+to result, of runs that one process began and ended. Exits with 1 if a run diverged.
+"""
+
+import itertools
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from absl import flags
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tfsc import __version__, cli, command_line  # noqa: E402
+from tfsc.errors import Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError  # noqa: E402
+from tfsc.recipe import Recipe, define_flags  # noqa: E402
+from tfsc.reporting.repeats import run_row, table, write_repeats  # noqa: E402
+from tfsc.reporting.run_directory import default_run_dir, read_json, read_recipe  # noqa: E402
+
+# This process does not import TensorFlow: it would hold memory that the runs need.
+
+TTA = "export_6_view_tta_accuracy"  # the newest column of tfsc.evaluate's report
+
+
+def main(train_flags: Sequence[str], command: Sequence[str]) -> None:
+    """Repeat as the flags say, print the table, and exit with 1 if a run diverged.
+
+    Args:
+        train_flags: for tfsc.train.
+        command: as it was typed, for repeat.json.
+    """
+    values = flags.FLAGS
+    seeds = range(values.first_seed, values.first_seed + values.seeds)
+    out = Path(values.out or default_out(train_recipe(train_flags)))
+    rows = repeat(train_flags, seeds, out, values.tta, command)
+    print(f"\n{out}: {table(rows)}", flush=True)
+    if any(row["status"] != "done" for row in rows):
+        sys.exit(1)
+
+
+def repeat(
+    train_flags: Sequence[str], seeds: Sequence[int], out: Path, tta: bool, command: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Train what is missing, seed by seed, and record it in `out`.
+
+    Returns:
+        A row a seed, of `tfsc.reporting.repeats.run_row`, with wall_seconds.
+
+    Raises:
+        TfscError: if a directory holds another recipe's run, a run can neither be finished nor
+            diverges, or a signal asked this process to stop.
+    """
+    recipe = train_recipe(train_flags)
+    for seed in seeds:  # before hours of training
+        check_run(out / f"seed-{seed}", recipe.replace(seed=seed))
+    about = {
+        "command": list(command),
+        "tfsc": __version__,
+        "recipe": {name: text for name, text in recipe.identity().items() if name != "seed"},
+    }
+    wall_seconds = earlier_wall_seconds(out)
+    rows = []
+    with Processes() as processes:
+        for seed in seeds:
+            run_dir = out / f"seed-{seed}"
+            print(f"seed {seed} ({len(rows) + 1} of {len(seeds)}): {run_dir}", flush=True)
+            row = run_row(run_dir, seed)
+            if row["status"] == "done":
+                print("done already", flush=True)
+            else:
+                wall_seconds[seed] = train(processes, train_flags, seed, run_dir)
+                row = run_row(run_dir, seed)
+            if tta and row["status"] == "done" and TTA not in row:
+                evaluate(processes, seed, run_dir)
+                row = run_row(run_dir, seed)
+            if row["status"] == "done" and wall_seconds.get(seed) is not None:
+                row["wall_seconds"] = wall_seconds[seed]
+            rows.append(row)
+            write_repeats(out, rows, about)
+    return rows
+
+
+def define_tool_flags() -> None:
+    flags.DEFINE_integer("seeds", 5, "How many seeds.", lower_bound=1, upper_bound=100_000)
+    flags.DEFINE_integer("first_seed", 0, "The first one.", lower_bound=0)
+    flags.DEFINE_string(
+        "out", "", "Directory of all runs; empty: runs/<dataset>-<model>-<digest>-seeds."
+    )
+    flags.DEFINE_bool(
+        "tta", False, "Evaluate each run's export, too: plain, flip-TTA and 6-view TTA."
+    )
+
+
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command line into the tool's own words and those of tfsc.train."""
+    own, train_flags, rest = [], [], iter(words)
+    for word in rest:
+        if word == "--":
+            break
+        if word in ("--flagfile", "-flagfile"):
+            train_flags += [word, *itertools.islice(rest, 1)]
+        elif re.match("--?flagfile=", word):
+            train_flags.append(word)
+        else:
+            own.append(word)
+    return own, [*train_flags, *rest]
+
+
+def check_flags(values: flags.FlagValues, train_flags: Sequence[str]) -> None:
+    """Rules beyond what each flag's parser knows, those of tfsc.train's flags among them."""
+    for flag in train_flags:
+        if found := re.match(r"--?(seed|run_dir)\b", flag):
+            instead = {"seed": "--first_seed and --seeds", "run_dir": "--out"}[found[1]]
+            raise RecipeError(f"{flag}: must not be given, use {instead}")
+    recipe = train_recipe(train_flags)
+    if values.tta and not recipe.export:
+        raise RecipeError("--export=false: must be true with --tta, which evaluates the export")
+    recipe.replace(seed=values.first_seed + values.seeds - 1)
+
+
+def train_recipe(train_flags: Sequence[str]) -> Recipe:
+    """What tfsc.train makes of its flags."""
+    values = flags.FlagValues()
+    define_flags("tfsc.train", flag_values=values)
+    command_line.parse(["tfsc.train", *train_flags], values, Recipe.from_flags)
+    return Recipe.from_flags(values)
+
+
+def default_out(recipe: Recipe) -> str:
+    """The same recipe finds the same runs, whichever seeds it is asked for."""
+    return default_run_dir(recipe.replace(seed=0)).removesuffix("-seed0") + "-seeds"
+
+
+def check_run(run_dir: Path, recipe: Recipe) -> None:
+    """Refuse a directory with a run of another recipe.
+
+    Raises:
+        RunDirectoryError: if it is one.
+    """
+    if not (run_dir / "recipe.flags").exists():
+        return
+    try:
+        before = read_recipe(run_dir)
+    except RecipeError as error:
+        raise RunDirectoryError(f"{run_dir / 'recipe.flags'}: {error}") from None
+    if differences := before.differences(recipe):
+        raise RunDirectoryError(
+            f"{run_dir}: holds a run of another recipe; name another --out. Its value and yours: "
+            + "; ".join(differences)
+        )
+
+
+def earlier_wall_seconds(out: Path) -> dict[int, float]:
+    """By seed, those that an earlier call of the tool measured."""
+    path = out / "repeat.json"
+    try:
+        rows = read_json(path).get("runs", [])
+        return {row["seed"]: row["wall_seconds"] for row in rows if "wall_seconds" in row}
+    except (TypeError, KeyError) as error:
+        raise RunDirectoryError(f"{path} is damaged: {error!r}") from None
+
+
+class Processes:
+    """Runs commands one after another; a signal to this process goes to the one that is running.
+
+    Each has a session of its own: a terminal's Ctrl-C would come to it twice, from the terminal and
+    from here, and a second one ends a run without a checkpoint. SIGHUP stays ignored where it was,
+    as under nohup.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._process: subprocess.Popen | None = None
+        self._unsent: int | None = None
+
+    def __enter__(self) -> "Processes":
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._forward) for number in numbers}
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _forward(self, number: int, _frame: FrameType | None) -> None:
+        self.received = number
+        if self._process is None:
+            self._unsent = number
+        else:
+            self._process.send_signal(number)
+
+    def call(self, module: str, *words: str, quiet: bool = False) -> int:
+        """Run a command of tfsc to its end; its exit code, negative for a signal that ended it.
+
+        Args:
+            module: `tfsc.train` runs that of this checkout, in whatever directory.
+            words: its flags.
+            quiet: without its standard output.
+
+        Raises:
+            Interrupted: if this process was asked to stop, meanwhile or before.
+        """
+        self._check()
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        self._process = process = subprocess.Popen(
+            [sys.executable, "-P", "-m", module, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if quiet else None,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
+        )
+        try:
+            if self._unsent is not None:  # it came while the process was being made
+                process.send_signal(self._unsent)
+            code = process.wait()
+        finally:
+            self._process = None
+        self._check()
+        return code
+
+    def _check(self) -> None:
+        if self.received is not None:
+            raise Interrupted(self.received)
+
+
+def train(
+    processes: Processes, train_flags: Sequence[str], seed: int, run_dir: Path
+) -> float | None:
+    """Train one seed, or the rest of it.
+
+    Returns:
+        Seconds from command to result; None if the run had begun before.
+
+    Raises:
+        TfscError: if it ended otherwise than done or diverged.
+    """
+    fresh, started = not run_dir.exists(), time.monotonic()
+    words = [*train_flags, f"--seed={seed}", f"--run_dir={run_dir}"]
+    code = processes.call("tfsc.train", *words)
+    seconds = round(time.monotonic() - started, 1)
+    if code not in (0, Diverged.exit_code):
+        raise TfscError(f"seed {seed}: tfsc.train {ended(code)}; the same command goes on here")
+    return seconds if fresh else None
+
+
+def evaluate(processes: Processes, seed: int, run_dir: Path) -> None:
+    """Write tfsc.evaluate's report on a run's export.
+
+    Raises:
+        TfscError: if there is none, or it cannot be evaluated.
+    """
+    export = run_dir / "export"
+    if not export.exists():
+        raise TfscError(
+            f"{export}: is not there; `python -m tfsc.export --run_dir={run_dir} --out={export}` "
+            "makes it"
+        )
+    if code := processes.call("tfsc.evaluate", f"--export={export}", quiet=True):
+        raise TfscError(f"seed {seed}: tfsc.evaluate {ended(code)}")
+
+
+def ended(code: int) -> str:
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+
+
+if __name__ == "__main__":
+    whole_command = sys.argv
+    own, further = split_words(sys.argv[1:])
+    sys.argv = [sys.argv[0], *own]
+    define_tool_flags()
+    cli.run(
+        lambda: main(further, ["python", *whole_command]),
+        check=lambda values: check_flags(values, further),
+    )
