@@ -39,8 +39,9 @@ def _small(full: recipe.Recipe) -> recipe.Recipe:
     small = {"batch_size": 4, "micro_batch": 2 if full.micro_batch else 0}
     if full.model != "caffe_cifar10":
         small |= {"stack_units": (1,) * len(full.stack_units), "width": 1}
-    if full.batch_schedule:
-        small["batch_schedule"] = full.batch_schedule.replace(str(full.batch_size), "4", 1)
+    if full.batch_schedule:  # 1/32 of each size
+        grown = re.sub(r"\[(\d+)", lambda size: f"[{int(size[1]) // 32}", full.batch_schedule)
+        small["batch_schedule"] = grown
     return full.replace(**small)
 
 
@@ -49,15 +50,15 @@ def test_its_first_step_trains(path):
     small = _small(_read(path))
     rng = np.random.default_rng(0)
     size = 8 if small.dataset == "digits" else 32
-    images = rng.integers(0, 256, (100, size, size, 3)).astype(np.uint8)
-    examples = Examples(images, np.arange(100, dtype=np.int32) % 10)
+    images = rng.integers(0, 256, (400, size, size, 3)).astype(np.uint8)
+    examples = Examples(images, np.arange(400, dtype=np.int32) % 10)
     learner = build_learner(small, Split(examples, examples, None, None), classes=10)
     kernels = [v for v in learner.network.trainable_variables if v.path.endswith("kernel")]
     before = [kernel.numpy() for kernel in kernels]
     batch = {"image": images[:4], "label": examples.labels[:4], "number": np.arange(4)}
     logs = learner.train_step({name: tf.constant(values) for name, values in batch.items()})
     assert np.isfinite(float(logs["batch_loss"]))
-    schedule = build_schedule(small, BatchPlan(100, small.batch_sizes()))
+    schedule = build_schedule(small, BatchPlan(400, small.batch_sizes()))
     assert float(logs["learning_rate"]) == pytest.approx(schedule.value(0))
     assert all((kernel.numpy() != old).any() for kernel, old in zip(kernels, before, strict=True))
 

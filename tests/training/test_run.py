@@ -13,6 +13,7 @@ import tensorflow as tf
 from commands import assert_same_run, last_arrays, metrics
 
 from tfsc.errors import DataError, Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError
+from tfsc.models import registry as models
 from tfsc.recipe import Recipe
 from tfsc.training import run as run_module
 from tfsc.training.callbacks import StopOnSignal
@@ -184,7 +185,7 @@ def test_images_too_small_for_the_network_are_refused_before_a_run_starts(tmp_pa
     with pytest.raises(DataError, match="7 stacks need images of at least 64×64") as caught:
         run_module.run(_recipe(tmp_path / "run", stack_units=(1,) * 7))
     assert not (tmp_path / "run").exists()
-    run_module.run(_recipe(tmp_path / "run", stack_units=(1,) * 6, steps=1))
+    models.check_size(_recipe(tmp_path / "run", stack_units=(1,) * 6), (32, 32, 3))
     fault("data", "images too small for the network", f"refused: {caught.value}")
 
 
