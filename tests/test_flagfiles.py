@@ -1,5 +1,6 @@
 """Every flagfile in flags/ is a valid recipe, with a header that says how to run it."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def _small(full: recipe.Recipe) -> recipe.Recipe:
     small = {"batch_size": 4, "micro_batch": 2 if full.micro_batch else 0}
     if full.model != "caffe_cifar10":
         small |= {"stack_units": (1,) * len(full.stack_units), "width": 1}
-    if full.batch_schedule:  # 1/32 of each size
+    if full.batch_schedule:  # a 32nd of each size, which [batch, 0] begins
         grown = re.sub(r"\[(\d+)", lambda size: f"[{int(size[1]) // 32}", full.batch_schedule)
         small["batch_schedule"] = grown
     return full.replace(**small)
