@@ -37,6 +37,7 @@ def _setting(default: Any, help: str, **rule: Any) -> Any:
 
 _LIMIT = 10_000_000  # a bound that only a typing error exceeds
 _RESIDUAL = ("resnet_v2", "resnet_smith", "wide_resnet")
+_NORMALIZED = (*_RESIDUAL, "airbench")
 
 _DECOUPLED_ONLY = ("adamw", "adamwr", "sgdw", "lion", "muon")
 # Settings of some optimizers only: beside others they keep their defaults.
@@ -119,9 +120,9 @@ class Recipe:
     model: str = _setting(
         "resnet_v2",
         "Architecture: Atienza's with the seeds' Changes, Smith & Topin's of super-convergence, "
-        "wide residual networks, or Caffe's cifar10_full. A setting that names networks in [] "
-        "must be left alone with the others.",
-        choices=(*_RESIDUAL, "caffe_cifar10"),
+        "wide residual networks, Caffe's cifar10_full, or airbench's wide and shallow one. A "
+        "setting that names networks in [] must be left alone with the others.",
+        choices=(*_RESIDUAL, "caffe_cifar10", "airbench"),
     )
     stack_units: tuple = _setting(
         (6, 6, 6),
@@ -178,17 +179,39 @@ class Recipe:
     )
     bn_momentum: float = _setting(
         0.0,
-        "Momentum of BatchNorm's moving statistics; 0: the network's own (.99, .95, .9).",
+        "Momentum of BatchNorm's moving statistics; 0: the network's own (.99, .95, .9, .6).",
         low=0.0,
         high=0.99999,
-        models=_RESIDUAL,
+        models=_NORMALIZED,
     )
     bn_epsilon: float = _setting(
         0.0,
-        "Added to BatchNorm's variance; 0: the network's own (1e-3, 1e-5, 1e-5).",
+        "Added to BatchNorm's variance; 0: the network's own (1e-3, 1e-5, 1e-5, 1e-12).",
         low=0.0,
         high=1.0,
-        models=_RESIDUAL,
+        models=_NORMALIZED,
+    )
+    widths: tuple = _setting(
+        (64, 256, 256), "Channels of each group.", low=1, high=4096, models=("airbench",)
+    )
+    group_depth: int = _setting(
+        2, "Convolutions in each group.", low=1, high=8, models=("airbench",)
+    )
+    whiten_images: int = _setting(
+        5000,
+        "Compute the first convolution from so many training images, so that its outputs are "
+        "uncorrelated, and train its bias only; 0: train it like the others.",
+        low=0,
+        high=_LIMIT,
+        models=("airbench",),
+    )
+    identity_init: bool = _setting(
+        True,
+        "Let the first filters of a 3×3 convolution begin as the identity.",
+        models=("airbench",),
+    )
+    logit_scale: float = _setting(
+        1 / 9, "Factor on the logits.", low=1e-6, high=1e3, models=("airbench",)
     )
     activation: str = _setting(
         "relu", "Activation function.", choices=("relu", "gelu", "silu", "elu", "leaky_relu")
@@ -207,6 +230,12 @@ class Recipe:
         "Factor on the centred images: 255 gives the network raw pixels less their mean (Caffe).",
         low=1.0,
         high=255.0,
+    )
+    scale_by: str = _setting(
+        "none",
+        "Divide the centred images by the standard deviation of each channel over the training "
+        "images, inside the network.",
+        choices=("none", "channel_std"),
     )
 
     # Augmentation.
