@@ -340,6 +340,13 @@ class Recipe:
     l2: float = _setting(
         0.0, "L2 penalty on convolution kernels, added to the loss (Atienza: 1e-4).", low=0, high=10
     )
+    label_smoothing: float = _setting(
+        0.0,
+        "ε: train towards 1 − ε + ε/K for the label and ε/K for each other of K classes; "
+        "validation has the plain loss.",
+        low=0.0,
+        high=0.99,
+    )
     ema: float = _setting(
         0.0,
         "Decay of an exponential moving average of all weights, BatchNorm statistics included, "

@@ -9,7 +9,7 @@ from tfsc import augment
 from tfsc.data.examples import Examples
 from tfsc.data.pipeline import TrainingPipeline
 from tfsc.models.norm import FusedBatchNormalization
-from tfsc.training.learner import Learner
+from tfsc.training.learner import Learner, smoothed_labels
 
 
 def _network(norm=True, l2=None):
@@ -77,6 +77,32 @@ def test_the_penalty_is_in_the_training_loss_only():
     learner.reset_metrics()
     logs = learner.test_step({**batch, "weight": tf.ones(6)})
     assert float(logs["loss"]) == pytest.approx(data_loss, rel=1e-5)
+
+
+def test_smoothed_labels_are_those_of_the_specification():
+    targets = smoothed_labels(tf.constant([3, 9]), 10, 0.1).numpy()
+    assert targets.dtype == np.float32
+    expected = np.where(np.eye(10)[[3, 9]] == 1, 0.91, 0.01)
+    np.testing.assert_allclose(targets, expected, rtol=1e-6)
+
+
+def test_smoothing_is_in_the_training_loss_only_and_pulls_to_all_classes_alike():
+    learner = _learner(_network(norm=False), rate=0.1, label_smoothing=0.3)
+    batch = _batch()
+    images, labels = batch["image"].numpy().astype(np.float32), batch["label"].numpy()
+    logits = learner.network(images).numpy()
+    dense = learner.network.layers[-1]
+    flat = keras.Model(learner.network.input, dense.input)(images).numpy()
+    plain = _softmax_cross_entropy(logits, labels)
+    others = np.mean([_softmax_cross_entropy(logits, np.full(6, k)) for k in range(3)], axis=0)
+    validation = learner.test_step({**batch, "weight": tf.ones(6)})["loss"]
+    np.testing.assert_allclose(validation, plain.mean(), rtol=1e-5)
+    before = dense.kernel.numpy()
+    logs = learner.train_step(batch)
+    np.testing.assert_allclose(logs["batch_loss"], (0.7 * plain + 0.3 * others).mean(), rtol=1e-5)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    gradient = flat.T @ (probabilities - 0.7 * np.eye(3)[labels] - 0.1) / len(labels)
+    np.testing.assert_allclose(before - dense.kernel.numpy(), 0.1 * gradient, rtol=1e-3, atol=1e-6)
 
 
 def test_evaluation_ignores_padding():
@@ -170,7 +196,9 @@ def test_augmentation_sees_float32_and_sample_numbers():
     np.testing.assert_array_equal(seen["numbers"], np.arange(6))
 
 
-def test_ema_out_of_range_is_refused():
+def test_ema_and_smoothing_out_of_range_are_refused():
+    with pytest.raises(ValueError, match=r"label_smoothing must be .* below 1\. Received: 1.0"):
+        Learner(_network(), label_smoothing=1.0)
     with pytest.raises(ValueError, match=r"ema must be at least 0 and below 1. Received: 1.0"):
         Learner(_network(), ema=1.0)
 

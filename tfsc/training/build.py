@@ -68,6 +68,7 @@ def build_learner(
         ema=recipe.ema,
         complete=resident,
         micro_batch=recipe.micro_batch,
+        label_smoothing=recipe.label_smoothing,
     )
     learner.compile(
         optimizer=optimizers.build(recipe, build_schedule(recipe, plan), momentum),

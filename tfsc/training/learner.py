@@ -13,7 +13,7 @@ class Learner(keras.Model):
 
     A training step augments the images in float32, computes the mean cross-entropy of the logits
     (plus the network's penalties), applies the optimizer, and moves the average. The network knows
-    nothing of this: it is exported as it is.
+    nothing of this: it is exported as it is. Evaluation has the plain cross-entropy.
 
     Args:
         network: functional model from raw images to float32 logits.
@@ -25,6 +25,8 @@ class Learner(keras.Model):
             The gradients of its parts are averaged before the one update, so that rate, average
             and step count updates; BatchNorm normalises each part by itself ("ghost batches") and
             moves its statistics with each. 0: the whole batch.
+        label_smoothing: ε from 0, below 1: in training the target is 1 − ε + ε/K for the label and
+            ε/K for each other of the K classes.
 
     Batches are dicts. Training: "image", "label" (int), "number" (int64, global sample number).
     Evaluation: "image", "label", "weight" (0 for padding).
@@ -37,16 +39,22 @@ class Learner(keras.Model):
         ema: float = 0.0,
         complete: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]] | None = None,
         micro_batch: int = 0,
+        label_smoothing: float = 0.0,
         name: str = "learner",
     ):
         super().__init__(name=name)
         if not 0 <= ema < 1:
             raise ValueError(f"ema must be at least 0 and below 1. Received: {ema}")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(
+                f"label_smoothing must be at least 0 and below 1. Received: {label_smoothing}"
+            )
         self.network = network
         self.augmentation = augmentation
         self.ema = ema
         self.complete = complete
         self.micro_batch = micro_batch
+        self.label_smoothing = label_smoothing
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.accuracy_metric = keras.metrics.Mean(name="accuracy")
         self.averaged_weights = (
@@ -99,7 +107,7 @@ class Learner(keras.Model):
             images = self.augmentation(images, batch["number"])
         with tf.GradientTape() as tape, sample_numbers(batch["number"]):
             logits = self.network(images, training=True)
-            loss = tf.reduce_mean(_cross_entropy(batch["label"], logits))
+            loss = tf.reduce_mean(_cross_entropy(batch["label"], logits, self.label_smoothing))
             if penalties := self.network.losses:
                 loss += tf.add_n([tf.cast(penalty, tf.float32) for penalty in penalties])
             # Replicas' gradients are summed.
@@ -167,8 +175,20 @@ class Learner(keras.Model):
         }
 
 
-def _cross_entropy(labels, logits):
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+def smoothed_labels(labels: tf.Tensor, classes: int, smoothing: float) -> tf.Tensor:
+    """Targets (1 − ε)·onehot + ε/K, float32 [n, K].
+
+    Source: Szegedy et al., "Rethinking the Inception architecture for computer vision", 2016.
+    """
+    other = smoothing / classes
+    return tf.one_hot(labels, classes, on_value=1 - smoothing + other, off_value=other)
+
+
+def _cross_entropy(labels, logits, smoothing=0.0):
+    if not smoothing:
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    targets = smoothed_labels(labels, logits.shape[-1], smoothing)
+    return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
 
 
 def _correct(labels, logits):
