@@ -122,6 +122,8 @@ _BAD_VALUES = [
     ("shift", -0.01, "a number from 0.0 to 1.0"),
     ("shift", 1.01, "a number from 0.0 to 1.0"),
     ("shift", float("nan"), "a number from 0.0 to 1.0"),
+    ("crop", -1, "a whole number from 0 to 1000"),
+    ("flip_mode", "never", "one of random, alternating"),
     ("flip", 0, "true or false"),
     ("flip", None, "true or false"),
     ("schedule_per", "batch", "one of step, epoch"),
@@ -259,6 +261,10 @@ def test_false_may_be_written_in_several_ways(argument):
         ),
         ({"lookahead_alpha": 0.8}, "--lookahead_alpha=0.8: must be 0.5 without --lookahead"),
         ({"replicas": 2, "clipnorm": 1}, "--clipnorm=1.0: must be 0 with --replicas=2"),
+        (
+            {"flip": False, "flip_mode": "alternating"},
+            "--flip_mode=alternating: must be random with --flip=false",
+        ),
         ({"replicas": 3}, "--replicas=3: must divide --batch_size=64 into equal shares"),
         (
             {"replicas": 2, "steps_per_execution": 4},
@@ -480,6 +486,8 @@ _OTHER_VALUES = {
     "input_scale": 255.0,
     "scale_by": "channel_std",
     "shift": 0.0700001,
+    "crop": 2,
+    "flip_mode": "alternating",
     "flip": False,
     "schedule": "type2",
     "schedule_per": "epoch",
@@ -692,6 +700,8 @@ def _recipes(draw):
         if setting.models and model not in setting.models:
             values.pop(name, None)
     _fit_the_optimizer(values)
+    if not values.get("flip", True):
+        values.pop("flip_mode", None)
     if values.get("replicas", 1) > 1:
         values |= {"batch_size": 64, "xla": "off", "precision": "bf16", "steps_per_execution": 1}
         values |= {"data_on": "host", "batch_schedule": "", "micro_batch": 0}

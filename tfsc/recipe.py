@@ -245,7 +245,20 @@ class Recipe:
         low=0.0,
         high=1.0,
     )
-    flip: bool = _setting(True, "Mirror each training image left-right with probability 1/2.")
+    crop: int = _setting(
+        0,
+        "Largest shift in each direction in whole pixels, per image, mirrored at the border "
+        "(airbench: 2, with --shift=0); beside --shift an image has both.",
+        low=0,
+        high=1000,
+    )
+    flip: bool = _setting(True, "Mirror half of the training images left-right.")
+    flip_mode: str = _setting(
+        "random",
+        "Which: each image with probability 1/2 in each epoch; or alternating: each image in every "
+        "other epoch.",
+        choices=("random", "alternating"),
+    )
 
     # Optimization.
     schedule: str = _setting(
@@ -437,6 +450,10 @@ class Recipe:
                 raise RecipeError(
                     f"--micro_batch={self.micro_batch}: must divide the batch size {size}"
                 )
+        if self.flip_mode != Recipe.flip_mode and not self.flip:
+            raise RecipeError(
+                f"--flip_mode={self.flip_mode}: must be {Recipe.flip_mode} with --flip=false"
+            )
         self._check_network()
         stacks = len(self.stack_units)
         if stacks > 16:  # each halves the image

@@ -192,6 +192,12 @@ def test_images_that_do_not_suit_are_refused_by_the_rule_and_by_the_network(reci
         registry.build(recipe, Examples(np.zeros((2, *shape, 3), np.uint8), np.zeros(2)), 4)
 
 
+def test_images_that_are_too_small_for_the_crop_are_refused():
+    registry.check_size(_recipe(crop=3), (4, 5, 3))
+    with pytest.raises(DataError, match=r"--crop=4: must be below height and width, .* has 9×4"):
+        registry.check_size(_recipe(crop=4), (9, 4, 3))
+
+
 @pytest.mark.parametrize(
     ("recipe", "shape"),
     [

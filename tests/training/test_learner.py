@@ -6,6 +6,8 @@ import pytest
 import tensorflow as tf
 
 from tfsc import augment
+from tfsc.augment.flip import AlternatingFlip
+from tfsc.data import visits
 from tfsc.data.examples import Examples
 from tfsc.data.pipeline import TrainingPipeline
 from tfsc.models.norm import FusedBatchNormalization
@@ -194,6 +196,28 @@ def test_augmentation_sees_float32_and_sample_numbers():
     learner.train_step(_batch())
     assert seen["dtype"] == "float32"
     np.testing.assert_array_equal(seen["numbers"], np.arange(6))
+
+
+def test_augmentation_that_wants_them_sees_visits():
+    flip = AlternatingFlip(seed=2)
+    batch = _batch(n=12)
+    seen = []
+
+    class Spy(keras.layers.Layer):
+        def call(self, images):
+            seen.append(images)
+            return images
+
+    inputs = keras.Input((4, 4, 1))
+    network = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(Spy()(inputs))))
+    for micro_batch in (0, 6):
+        learner = _learner(network, augmentation=flip, micro_batch=micro_batch)
+        for epoch in (0, 1):
+            batch["visit"] = visits.join(tf.range(12), epoch)
+            seen.clear()
+            learner.train_step(batch)
+            expected = flip(batch["image"], batch["number"], batch["visit"])
+            np.testing.assert_array_equal(np.concatenate(seen), expected)
 
 
 def test_ema_and_smoothing_out_of_range_are_refused():

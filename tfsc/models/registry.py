@@ -103,13 +103,15 @@ NETWORKS = {
 
 
 def check_size(recipe: Recipe, image_shape: tuple[int, ...]) -> None:
-    """Refuse images whose size does not suit the recipe's network.
+    """Refuse images whose size does not suit the recipe's network or crop.
 
     Raises:
         DataError: with the rule.
     """
     height, width = image_shape[:2]
     has = f"--dataset={recipe.dataset} has {height}×{width}"
+    if min(height, width) <= recipe.crop:
+        raise DataError(f"--crop={recipe.crop}: must be below height and width, {has}")
     if recipe.model == "caffe_cifar10":
         if min(height, width) < LEAST_SIZE:
             raise DataError(

@@ -64,7 +64,7 @@ def build_learner(
     momentum = build_momentum(recipe, plan) if constant is None else constant
     learner = Learner(
         models.build(recipe, data.train, classes),
-        augment.build(recipe.shift, recipe.flip, recipe.seed),
+        augment.build(recipe.shift, recipe.flip, recipe.seed, recipe.crop, recipe.flip_mode),
         ema=recipe.ema,
         complete=resident,
         micro_batch=recipe.micro_batch,

@@ -17,7 +17,8 @@ class Learner(keras.Model):
 
     Args:
         network: functional model from raw images to float32 logits.
-        augmentation: layer called with (images, sample numbers); None: a cast to float32.
+        augmentation: layer called with (images, sample numbers), and with visits if it has an
+            attribute `by_visit` that is true; None: a cast to float32.
         ema: decay d of the average over all float weights, ema ← d·ema + (1 − d)·w after each
             step, BatchNorm statistics included; 0: none.
         complete: applied to each training batch first, in the graph; None: batches are whole.
@@ -28,7 +29,8 @@ class Learner(keras.Model):
         label_smoothing: ε from 0, below 1: in training the target is 1 − ε + ε/K for the label and
             ε/K for each other of the K classes.
 
-    Batches are dicts. Training: "image", "label" (int), "number" (int64, global sample number).
+    Batches are dicts. Training: "image", "label" (int), "number" (int64, global sample number), and
+    "visit" (int64, example and epoch) where the augmentation needs it.
     Evaluation: "image", "label", "weight" (0 for padding).
     """
 
@@ -104,7 +106,9 @@ class Learner(keras.Model):
         """Gradients (scaled, where the optimizer scales the loss), mean loss, which are correct."""
         images = tf.cast(batch["image"], tf.float32)
         if self.augmentation is not None:
-            images = self.augmentation(images, batch["number"])
+            by_visit = getattr(self.augmentation, "by_visit", False)
+            visits = (batch["visit"],) if by_visit else ()
+            images = self.augmentation(images, batch["number"], *visits)
         with tf.GradientTape() as tape, sample_numbers(batch["number"]):
             logits = self.network(images, training=True)
             loss = tf.reduce_mean(_cross_entropy(batch["label"], logits, self.label_smoothing))
