@@ -149,6 +149,8 @@ _BAD_VALUES = [
     ("lookahead_alpha", 0.0, "a number from 0.001 to 1.0"),
     ("no_decay", 3, "text on one line"),
     ("lr_factors", "bn:1\n", "text on one line"),
+    ("wd_factors", 1.0, "text on one line"),
+    ("freeze_after", None, "text on one line"),
     ("wd", -0.19, "a number from 0.0 to 1000.0"),
     ("wd", float("inf"), "a number from 0.0 to 1000.0"),
     ("wd", True, "a number from 0.0 to 1000.0"),
@@ -395,6 +397,9 @@ def test_a_bad_text_is_an_error_with_a_caret_under_the_fault(name, text, rule, a
     [
         ("no_decay", "bias;bn", "expected ',' between groups, found ';'", ";bn"),
         ("lr_factors", "head:0.5,bn", "expected ':' between a group and its factor", ""),
+        ("wd_factors", "bn:2e6", "a factor must be at most 1e+06, received 2e6", "2e6"),
+        ("freeze_after", "bn", "expected ':' between a group and its number of epochs", ""),
+        ("freeze_after", "bn:x", "expected a number of epochs, a number such as", "x"),
         ("lr_factors", "head:-1", "a factor must be finite and at least 0, received -1", "-1"),
     ],
 )
@@ -505,6 +510,8 @@ _OTHER_VALUES = {
     "decoupled": False,
     "no_decay": "bias",
     "lr_factors": "bias:2",
+    "wd_factors": "bias:2",
+    "freeze_after": "bias:2",
     "clipnorm": 1.0,
     "global_clipnorm": 1.0,
     "clipvalue": 1.0,
@@ -671,7 +678,7 @@ def _values(name, setting):
         return st.sampled_from([0, 1, 32])
     if name == "no_decay":
         return st.sampled_from(["", "bias", "bn, bias", "stem_conv/kernel,head"])
-    if name == "lr_factors":
+    if name in ("lr_factors", "wd_factors", "freeze_after"):
         return st.sampled_from(["", "bias:0.5", "head : 1e-3, bn_bias:64"])
     if name == "replicas":
         return st.sampled_from([1, 2, 64])

@@ -48,7 +48,12 @@ _OF_OPTIMIZERS = {
     "epsilon": ("adamw", "adamwr", "adam", "rmsprop", "adagrad", "adadelta"),
     "muon_rest": ("muon",),
 }
-_GROUPS = {"no_decay": groups.parse_names, "lr_factors": groups.parse_factors}
+_GROUPS = {
+    "no_decay": groups.parse_names,
+    "lr_factors": groups.parse_factors,
+    "wd_factors": groups.parse_factors,
+    "freeze_after": groups.parse_epochs,
+}
 
 
 @dataclass(frozen=True)
@@ -330,6 +335,16 @@ class Recipe:
         "",
         "Factors of the learning rate of some variables, such as bn_bias:64,head:0.5; groups as in "
         "--no_decay, of several that hold a variable the last one counts.",
+    )
+    wd_factors: str = _setting(
+        "",
+        "Factors of --wd of some variables, likewise: bn_bias:0.015625 beside a factor 64 of their "
+        "rate leaves their decay as it was.",
+    )
+    freeze_after: str = _setting(
+        "",
+        "Epochs after which some variables stay as they are, such as whitening/bias:3; groups "
+        "likewise.",
     )
     clipnorm: float = _setting(
         0.0, "Largest norm of each variable's gradient; 0: any.", low=0.0, high=1e9
@@ -613,6 +628,8 @@ class Recipe:
             "batch_schedule": ",".join(f"{size}@{epoch}" for epoch, size in self.batch_sizes()),
             "no_decay": groups.names_text(groups.parse_names(self.no_decay)),
             "lr_factors": groups.factors_text(groups.parse_factors(self.lr_factors)),
+            "wd_factors": groups.factors_text(groups.parse_factors(self.wd_factors)),
+            "freeze_after": groups.factors_text(groups.parse_epochs(self.freeze_after)),
         }
 
     def flagfile(self) -> str:

@@ -55,7 +55,8 @@ def build_learner(
         resident: the pipeline's, if it has one.
 
     Raises:
-        RecipeError: if --no_decay or --lr_factors names variables that the network does not have.
+        RecipeError: if --no_decay, --lr_factors, --wd_factors or --freeze_after names variables
+            that the network does not have.
     """
     keras.utils.set_random_seed(recipe.seed)
     plan = BatchPlan(len(data.train), recipe.batch_sizes())
@@ -71,7 +72,7 @@ def build_learner(
         label_smoothing=recipe.label_smoothing,
     )
     learner.compile(
-        optimizer=optimizers.build(recipe, build_schedule(recipe, plan), momentum),
+        optimizer=optimizers.build(recipe, build_schedule(recipe, plan), momentum, plan),
         jit_compile=use_xla(recipe.xla) and recipe.replicas == 1,
         steps_per_execution=recipe.steps_per_execution,
     )
