@@ -158,6 +158,9 @@ _BAD_VALUES = [
     ("l2", 10.5, "a number from 0 to 10"),
     ("label_smoothing", 1.0, "a number from 0.0 to 0.99"),
     ("ema", 1.0, "a number from 0.0 to 0.999999"),
+    ("ema_every", 0, "a whole number from 1 to 1000000"),
+    ("ema_power", -1.0, "a number from 0.0 to 100.0"),
+    ("ema_lookahead", 1, "true or false"),
     ("precision", "fp8", "one of fp32, tf32, bf16, fp16"),
     ("xla", "yes", "one of auto, on, off"),
     ("replicas", 0, "a whole number from 1 to 1024"),
@@ -262,6 +265,12 @@ def test_false_may_be_written_in_several_ways(argument):
             "--clipvalue=2: must be 0 with --clipnorm=1: gradients are clipped in one way",
         ),
         ({"lookahead_alpha": 0.8}, "--lookahead_alpha=0.8: must be 0.5 without --lookahead"),
+        ({"ema_every": 5}, "--ema_every=5: must be 1 without --ema"),
+        ({"ema_lookahead": True}, "--ema_lookahead=true: must be false without --ema"),
+        (
+            {"replicas": 2, "ema": 0.9, "ema_lookahead": True},
+            "--ema_lookahead=True: must be false with --replicas=2",
+        ),
         ({"replicas": 2, "clipnorm": 1}, "--clipnorm=1.0: must be 0 with --replicas=2"),
         (
             {"flip": False, "flip_mode": "alternating"},
@@ -520,6 +529,9 @@ _OTHER_VALUES = {
     "l2": 1e-4,
     "label_smoothing": 0.1,
     "ema": 0.99,
+    "ema_every": 5,
+    "ema_power": 3.0,
+    "ema_lookahead": True,
     "precision": "bf16",
     "xla": "off",
     "replicas": 2,
@@ -542,6 +554,9 @@ _BESIDE = {
     "decoupled": {"optimizer": "rmsprop"},
     "muon_rest": {"optimizer": "muon"},
     "lookahead_alpha": {"lookahead": 5},
+    "ema_every": {"ema": 0.9},
+    "ema_power": {"ema": 0.9},
+    "ema_lookahead": {"ema": 0.9},
 }
 
 
@@ -563,7 +578,9 @@ def test_every_setting_that_shapes_the_weights_changes_the_digest():
     for model in settings()["model"].choices:
         digests[model] = Recipe(model=model).digest
     for name, beside in _BESIDE.items():
-        digests[f"beside {name}"] = Recipe(**beside).digest
+        if not name.startswith("ema_"):  # three have the same beside them
+            digests[f"beside {name}"] = Recipe(**beside).digest
+    digests["beside ema_…"] = Recipe(ema=0.9).digest
     assert len(set(digests.values())) == len(digests)
 
 
@@ -712,7 +729,10 @@ def _recipes(draw):
     if values.get("replicas", 1) > 1:
         values |= {"batch_size": 64, "xla": "off", "precision": "bf16", "steps_per_execution": 1}
         values |= {"data_on": "host", "batch_schedule": "", "micro_batch": 0}
-        values |= {"clipnorm": 0.0, "global_clipnorm": 0.0, "clipvalue": 0.0}
+        values |= {"clipnorm": 0.0, "global_clipnorm": 0.0, "clipvalue": 0.0, "ema": 0.0}
+    if not values.get("ema"):
+        for name in ("ema_every", "ema_power", "ema_lookahead"):
+            values.pop(name, None)
     if values.get("batch_schedule") or values.get("micro_batch"):
         values["batch_size"] = 64
     return Recipe(**values)

@@ -382,6 +382,18 @@ class Recipe:
         low=0.0,
         high=0.999999,
     )
+    ema_every: int = _setting(1, "Steps between two movements of --ema.", low=1, high=1_000_000)
+    ema_power: float = _setting(
+        0.0,
+        "Let the decay of --ema grow through the run: at step t of T it is ema·(t/T)^power.",
+        low=0.0,
+        high=100.0,
+    )
+    ema_lookahead: bool = _setting(
+        False,
+        "Each time --ema has moved, and at the end, set all weights to it, BatchNorm statistics "
+        "included (airbench's lookahead; --lookahead is Zhang's).",
+    )
 
     # How it is computed.
     precision: str = _setting(
@@ -522,6 +534,13 @@ class Recipe:
                 f"--lookahead_alpha={self.lookahead_alpha:g}: must be "
                 f"{Recipe.lookahead_alpha:g} without --lookahead"
             )
+        for setting in ("ema_every", "ema_power", "ema_lookahead"):
+            value, default = getattr(self, setting), getattr(Recipe, setting)
+            if value != default and not self.ema:
+                rule = settings()[setting]
+                raise RecipeError(
+                    f"--{setting}={rule.text(value)}: must be {rule.text(default)} without --ema"
+                )
         for setting, parse in _GROUPS.items():
             try:
                 parse(getattr(self, setting))
@@ -573,6 +592,9 @@ class Recipe:
             ("data_on", self.data_on != "host", "host"),
             ("micro_batch", self.micro_batch > 0, "0"),
             ("batch_schedule", self.batch_schedule != "", "empty"),
+            ("ema_every", self.ema_every > 1, "1"),
+            ("ema_power", self.ema_power > 0, "0"),
+            ("ema_lookahead", self.ema_lookahead, "false"),
             # Each replica would clip its own share of the gradient.
             ("clipnorm", self.clipnorm > 0, "0"),
             ("global_clipnorm", self.global_clipnorm > 0, "0"),

@@ -11,6 +11,7 @@ from tfsc.data import visits
 from tfsc.data.examples import Examples
 from tfsc.data.pipeline import TrainingPipeline
 from tfsc.models.norm import FusedBatchNormalization
+from tfsc.training.averaging import Averaging
 from tfsc.training.learner import Learner, smoothed_labels
 
 
@@ -141,6 +142,30 @@ def test_the_average_covers_every_weight_with_batchnorm_statistics():
         np.testing.assert_allclose(average.numpy(), value, rtol=1e-5, atol=1e-6)
 
 
+def test_lookahead_over_every_weight_goes_on_exactly_from_the_state():
+    def made():
+        return _learner(ema=Averaging(0.75, every=2, power=1, lookahead=True, total_steps=5))
+
+    learner = made()
+    step = tf.function(learner.train_step)
+    pairs = list(zip(learner.ema_weights, learner.network.weights, strict=True))
+    together, held = [], None
+    for seed in range(5):
+        step(_batch(seed))
+        together.append(all(np.array_equal(average, weight) for average, weight in pairs))
+        if seed == 2:  # between two turns
+            held = [variable.numpy() for variable in learner.state().values()]
+    assert together == [False, True, False, True, True]  # and at the end
+    again = made()
+    for variable, value in zip(again.state().values(), held, strict=True):
+        variable.assign(value)
+    step = tf.function(again.train_step)
+    for seed in (3, 4):
+        step(_batch(seed))
+    for one, other in zip(learner.state().values(), again.state().values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_swapping_the_average_twice_restores_every_bit():
     learner = _learner(ema=0.9)
     learner.train_step(_batch())
@@ -223,7 +248,7 @@ def test_augmentation_that_wants_them_sees_visits():
 def test_ema_and_smoothing_out_of_range_are_refused():
     with pytest.raises(ValueError, match=r"label_smoothing must be .* below 1\. Received: 1.0"):
         Learner(_network(), label_smoothing=1.0)
-    with pytest.raises(ValueError, match=r"ema must be at least 0 and below 1. Received: 1.0"):
+    with pytest.raises(ValueError, match=r"decay must be at least 0 and below 1. Received: 1.0"):
         Learner(_network(), ema=1.0)
 
 

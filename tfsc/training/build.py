@@ -20,6 +20,7 @@ from tfsc.schedules import language
 from tfsc.schedules import registry as schedules
 from tfsc.schedules.base import Schedule
 from tfsc.schedules.compose import ByEpoch, Scaled
+from tfsc.training.averaging import Averaging
 from tfsc.training.learner import Learner
 from tfsc.training.precision import use_xla
 
@@ -66,7 +67,7 @@ def build_learner(
     learner = Learner(
         models.build(recipe, data.train, classes),
         augment.build(recipe.shift, recipe.flip, recipe.seed, recipe.crop, recipe.flip_mode),
-        ema=recipe.ema,
+        ema=_averaging(recipe, plan),
         complete=resident,
         micro_batch=recipe.micro_batch,
         label_smoothing=recipe.label_smoothing,
@@ -85,6 +86,16 @@ def build_learner(
             f"--{error.argument}={text}: {error.rule}; no variable belongs to {group}"
         ) from None
     return learner
+
+
+def _averaging(recipe: Recipe, plan: BatchPlan) -> Averaging:
+    return Averaging(
+        recipe.ema,
+        recipe.ema_every,
+        recipe.ema_power,
+        recipe.ema_lookahead,
+        total_steps=recipe.steps or plan.first_step(recipe.epochs),
+    )
 
 
 def build_schedule(recipe: Recipe, plan: BatchPlan) -> Schedule:

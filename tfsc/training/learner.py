@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfsc.models.dropout import sample_numbers
+from tfsc.training.averaging import Averaging
 
 
 class Learner(keras.Model):
@@ -20,7 +21,8 @@ class Learner(keras.Model):
         augmentation: layer called with (images, sample numbers), and with visits if it has an
             attribute `by_visit` that is true; None: a cast to float32.
         ema: decay d of the average over all float weights, ema ← d·ema + (1 − d)·w after each
-            step, BatchNorm statistics included; 0: none.
+            step, BatchNorm statistics included; 0: none. Or an `Averaging`, for an average that
+            moves in another way, or lookahead.
         complete: applied to each training batch first, in the graph; None: batches are whole.
         micro_batch: examples that pass through the network at once; a batch is a multiple of it.
             The gradients of its parts are averaged before the one update, so that rate, average
@@ -38,29 +40,29 @@ class Learner(keras.Model):
         self,
         network: keras.Model,
         augmentation: keras.layers.Layer | None = None,
-        ema: float = 0.0,
+        ema: float | Averaging = 0.0,
         complete: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]] | None = None,
         micro_batch: int = 0,
         label_smoothing: float = 0.0,
         name: str = "learner",
     ):
         super().__init__(name=name)
-        if not 0 <= ema < 1:
-            raise ValueError(f"ema must be at least 0 and below 1. Received: {ema}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(
                 f"label_smoothing must be at least 0 and below 1. Received: {label_smoothing}"
             )
         self.network = network
         self.augmentation = augmentation
-        self.ema = ema
+        self.averaging = ema if isinstance(ema, Averaging) else Averaging(ema)
         self.complete = complete
         self.micro_batch = micro_batch
         self.label_smoothing = label_smoothing
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.accuracy_metric = keras.metrics.Mean(name="accuracy")
         self.averaged_weights = (
-            [w for w in network.weights if keras.backend.is_float_dtype(w.dtype)] if ema else []
+            [w for w in network.weights if keras.backend.is_float_dtype(w.dtype)]
+            if self.averaging.decay
+            else []
         )
         self.ema_weights = [
             keras.Variable(
@@ -95,9 +97,10 @@ class Learner(keras.Model):
         parts = self._gradients_of_parts if self.micro_batch else self._gradients
         gradients, loss, correct = parts(batch, variables)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        for average, weight in zip(self.ema_weights, self.averaged_weights, strict=True):
-            average.assign_add((1.0 - self.ema) * (weight.value - average.value))
         self.steps.assign_add(1)
+        if self.ema_weights:
+            steps = tf.convert_to_tensor(self.steps)
+            self.averaging.move(self.ema_weights, self.averaged_weights, steps)
         self.loss_metric.update_state(loss)
         self.accuracy_metric.update_state(correct)
         return {**self.get_metrics_result(), "batch_loss": loss, "learning_rate": rate}
