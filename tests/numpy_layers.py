@@ -26,7 +26,8 @@ def pool(x, size, stride, reduce=np.mean):
 
 def norm(x, layer, epsilon):
     """A BatchNormalization in evaluation."""
-    gamma, beta, mean, variance = (np.float64(w) for w in layer.get_weights())
+    *gamma, beta, mean, variance = (np.float64(w) for w in layer.get_weights())
+    gamma = gamma[0] if gamma else 1.0  # a layer may have no scale
     return gamma * (x - mean) / np.sqrt(variance + epsilon) + beta
 
 

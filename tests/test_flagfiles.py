@@ -38,7 +38,9 @@ def test_there_is_one_for_each_system_of_the_seeds():
 def _small(full: recipe.Recipe) -> recipe.Recipe:
     """The same system in small: one unit a stack, four images a step."""
     small = {"batch_size": 4, "micro_batch": 2 if full.micro_batch else 0}
-    if full.model != "caffe_cifar10":
+    if full.model == "airbench":
+        small |= {"widths": (2,) * len(full.widths), "whiten_images": 50}
+    elif full.model != "caffe_cifar10":
         small |= {"stack_units": (1,) * len(full.stack_units), "width": 1}
     if full.batch_schedule:  # a 32nd of each size, which [batch, 0] begins
         grown = re.sub(r"\[(\d+)", lambda size: f"[{int(size[1]) // 32}", full.batch_schedule)
@@ -56,7 +58,8 @@ def test_its_first_step_trains(path):
     learner = build_learner(small, Split(examples, examples, None, None), classes=10)
     kernels = [v for v in learner.network.trainable_variables if v.path.endswith("kernel")]
     before = [kernel.numpy() for kernel in kernels]
-    batch = {"image": images[:4], "label": examples.labels[:4], "number": np.arange(4)}
+    numbers = np.arange(4)
+    batch = {"image": images[:4], "label": examples.labels[:4], "number": numbers, "visit": numbers}
     logs = learner.train_step({name: tf.constant(values) for name, values in batch.items()})
     assert np.isfinite(float(logs["batch_loss"]))
     schedule = build_schedule(small, BatchPlan(400, small.batch_sizes()))

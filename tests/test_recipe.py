@@ -91,7 +91,7 @@ _BAD_VALUES = [
     ("steps", -1, "a whole number from 0 to 1000000000"),
     ("seed", -1, "a whole number from 0 to 2147483647"),
     ("seed", 2**31, "a whole number from 0 to 2147483647"),
-    ("model", "resnet", "one of resnet_v2, resnet_smith, wide_resnet, caffe_cifar10"),
+    ("model", "resnet", "one of resnet_v2, resnet_smith, wide_resnet, caffe_cifar10, airbench"),
     ("stack_units", (), "whole numbers separated by commas, each from 1 to 100"),
     ("stack_units", (6, 0, 6), "whole numbers separated by commas, each from 1 to 100"),
     ("stack_units", (6, 101), "whole numbers separated by commas, each from 1 to 100"),
@@ -104,7 +104,13 @@ _BAD_VALUES = [
     ("downsampling", "torch", "one of caffe, tensorflow"),
     ("bn_momentum", 1.0, "a number from 0.0 to 0.99999"),
     ("bn_epsilon", -1e-3, "a number from 0.0 to 1.0"),
+    ("widths", (64, 0), "whole numbers separated by commas, each from 1 to 4096"),
+    ("group_depth", 0, "a whole number from 1 to 8"),
+    ("whiten_images", -1, "a whole number from 0 to 10000000"),
+    ("identity_init", "yes", "true or false"),
+    ("logit_scale", 0.0, "a number from 1e-06 to 1000.0"),
     ("input_scale", 256.0, "a number from 1.0 to 255.0"),
+    ("scale_by", "std", "one of none, channel_std"),
     ("shortcut_kernels", (3, 9, 3), "whole numbers separated by commas, each from 1 to 7"),
     ("pooling", "max", "one of none, avg"),
     ("shortcut_preactivation", "some", "one of none, downsampling, all"),
@@ -116,6 +122,8 @@ _BAD_VALUES = [
     ("shift", -0.01, "a number from 0.0 to 1.0"),
     ("shift", 1.01, "a number from 0.0 to 1.0"),
     ("shift", float("nan"), "a number from 0.0 to 1.0"),
+    ("crop", -1, "a whole number from 0 to 1000"),
+    ("flip_mode", "never", "one of random, alternating"),
     ("flip", 0, "true or false"),
     ("flip", None, "true or false"),
     ("schedule_per", "batch", "one of step, epoch"),
@@ -141,12 +149,18 @@ _BAD_VALUES = [
     ("lookahead_alpha", 0.0, "a number from 0.001 to 1.0"),
     ("no_decay", 3, "text on one line"),
     ("lr_factors", "bn:1\n", "text on one line"),
+    ("wd_factors", 1.0, "text on one line"),
+    ("freeze_after", None, "text on one line"),
     ("wd", -0.19, "a number from 0.0 to 1000.0"),
     ("wd", float("inf"), "a number from 0.0 to 1000.0"),
     ("wd", True, "a number from 0.0 to 1000.0"),
     ("wd", "0.19", "a number from 0.0 to 1000.0"),
     ("l2", 10.5, "a number from 0 to 10"),
+    ("label_smoothing", 1.0, "a number from 0.0 to 0.99"),
     ("ema", 1.0, "a number from 0.0 to 0.999999"),
+    ("ema_every", 0, "a whole number from 1 to 1000000"),
+    ("ema_power", -1.0, "a number from 0.0 to 100.0"),
+    ("ema_lookahead", 1, "true or false"),
     ("precision", "fp8", "one of fp32, tf32, bf16, fp16"),
     ("xla", "yes", "one of auto, on, off"),
     ("replicas", 0, "a whole number from 1 to 1024"),
@@ -251,7 +265,17 @@ def test_false_may_be_written_in_several_ways(argument):
             "--clipvalue=2: must be 0 with --clipnorm=1: gradients are clipped in one way",
         ),
         ({"lookahead_alpha": 0.8}, "--lookahead_alpha=0.8: must be 0.5 without --lookahead"),
+        ({"ema_every": 5}, "--ema_every=5: must be 1 without --ema"),
+        ({"ema_lookahead": True}, "--ema_lookahead=true: must be false without --ema"),
+        (
+            {"replicas": 2, "ema": 0.9, "ema_lookahead": True},
+            "--ema_lookahead=True: must be false with --replicas=2",
+        ),
         ({"replicas": 2, "clipnorm": 1}, "--clipnorm=1.0: must be 0 with --replicas=2"),
+        (
+            {"flip": False, "flip_mode": "alternating"},
+            "--flip_mode=alternating: must be random with --flip=false",
+        ),
         ({"replicas": 3}, "--replicas=3: must divide --batch_size=64 into equal shares"),
         (
             {"replicas": 2, "steps_per_execution": 4},
@@ -382,6 +406,9 @@ def test_a_bad_text_is_an_error_with_a_caret_under_the_fault(name, text, rule, a
     [
         ("no_decay", "bias;bn", "expected ',' between groups, found ';'", ";bn"),
         ("lr_factors", "head:0.5,bn", "expected ':' between a group and its factor", ""),
+        ("wd_factors", "bn:2e6", "a factor must be at most 1e+06, received 2e6", "2e6"),
+        ("freeze_after", "bn", "expected ':' between a group and its number of epochs", ""),
+        ("freeze_after", "bn:x", "expected a number of epochs, a number such as", "x"),
         ("lr_factors", "head:-1", "a factor must be finite and at least 0, received -1", "-1"),
     ],
 )
@@ -462,11 +489,19 @@ _OTHER_VALUES = {
     "downsampling": "tensorflow",
     "bn_momentum": 0.5,
     "bn_epsilon": 0.01,
+    "widths": (64, 128),
+    "group_depth": 3,
+    "whiten_images": 0,
+    "identity_init": False,
+    "logit_scale": 0.2,
     "activation": "silu",
     "dropout": 0.1,
     "center": "channel",
     "input_scale": 255.0,
+    "scale_by": "channel_std",
     "shift": 0.0700001,
+    "crop": 2,
+    "flip_mode": "alternating",
     "flip": False,
     "schedule": "type2",
     "schedule_per": "epoch",
@@ -484,13 +519,19 @@ _OTHER_VALUES = {
     "decoupled": False,
     "no_decay": "bias",
     "lr_factors": "bias:2",
+    "wd_factors": "bias:2",
+    "freeze_after": "bias:2",
     "clipnorm": 1.0,
     "global_clipnorm": 1.0,
     "clipvalue": 1.0,
     "lookahead": 6,
     "lookahead_alpha": 0.8,
     "l2": 1e-4,
+    "label_smoothing": 0.1,
     "ema": 0.99,
+    "ema_every": 5,
+    "ema_power": 3.0,
+    "ema_lookahead": True,
     "precision": "bf16",
     "xla": "off",
     "replicas": 2,
@@ -514,6 +555,9 @@ _BESIDE = {
     "decoupled": {"optimizer": "rmsprop"},
     "muon_rest": {"optimizer": "muon"},
     "lookahead_alpha": {"lookahead": 5},
+    "ema_every": {"ema": 0.9},
+    "ema_power": {"ema": 0.9},
+    "ema_lookahead": {"ema": 0.9},
 }
 
 
@@ -535,7 +579,9 @@ def test_every_setting_that_shapes_the_weights_changes_the_digest():
     for model in settings()["model"].choices:
         digests[model] = Recipe(model=model).digest
     for name, beside in _BESIDE.items():
-        digests[f"beside {name}"] = Recipe(**beside).digest
+        if not name.startswith("ema_"):  # three have the same beside them
+            digests[f"beside {name}"] = Recipe(**beside).digest
+    digests["beside ema_…"] = Recipe(ema=0.9).digest
     assert len(set(digests.values())) == len(digests)
 
 
@@ -650,7 +696,7 @@ def _values(name, setting):
         return st.sampled_from([0, 1, 32])
     if name == "no_decay":
         return st.sampled_from(["", "bias", "bn, bias", "stem_conv/kernel,head"])
-    if name == "lr_factors":
+    if name in ("lr_factors", "wd_factors", "freeze_after"):
         return st.sampled_from(["", "bias:0.5", "head : 1e-3, bn_bias:64"])
     if name == "replicas":
         return st.sampled_from([1, 2, 64])
@@ -679,10 +725,15 @@ def _recipes(draw):
         if setting.models and model not in setting.models:
             values.pop(name, None)
     _fit_the_optimizer(values)
+    if not values.get("flip", True):
+        values.pop("flip_mode", None)
     if values.get("replicas", 1) > 1:
         values |= {"batch_size": 64, "xla": "off", "precision": "bf16", "steps_per_execution": 1}
         values |= {"data_on": "host", "batch_schedule": "", "micro_batch": 0}
-        values |= {"clipnorm": 0.0, "global_clipnorm": 0.0, "clipvalue": 0.0}
+        values |= {"clipnorm": 0.0, "global_clipnorm": 0.0, "clipvalue": 0.0, "ema": 0.0}
+    if not values.get("ema"):
+        for name in ("ema_every", "ema_power", "ema_lookahead"):
+            values.pop(name, None)
     if values.get("batch_schedule") or values.get("micro_batch"):
         values["batch_size"] = 64
     return Recipe(**values)

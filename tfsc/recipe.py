@@ -37,6 +37,7 @@ def _setting(default: Any, help: str, **rule: Any) -> Any:
 
 _LIMIT = 10_000_000  # a bound that only a typing error exceeds
 _RESIDUAL = ("resnet_v2", "resnet_smith", "wide_resnet")
+_NORMALIZED = (*_RESIDUAL, "airbench")
 
 _DECOUPLED_ONLY = ("adamw", "adamwr", "sgdw", "lion", "muon")
 # Settings of some optimizers only: beside others they keep their defaults.
@@ -48,7 +49,12 @@ _OF_OPTIMIZERS = {
     "epsilon": ("adamw", "adamwr", "adam", "rmsprop", "adagrad", "adadelta"),
     "muon_rest": ("muon",),
 }
-_GROUPS = {"no_decay": groups.parse_names, "lr_factors": groups.parse_factors}
+_GROUPS = {
+    "no_decay": groups.parse_names,
+    "lr_factors": groups.parse_factors,
+    "wd_factors": groups.parse_factors,
+    "freeze_after": groups.parse_epochs,
+}
 
 
 @dataclass(frozen=True)
@@ -120,9 +126,9 @@ class Recipe:
     model: str = _setting(
         "resnet_v2",
         "Architecture: Atienza's with the seeds' Changes, Smith & Topin's of super-convergence, "
-        "wide residual networks, or Caffe's cifar10_full. A setting that names networks in [] "
-        "must be left alone with the others.",
-        choices=(*_RESIDUAL, "caffe_cifar10"),
+        "wide residual networks, Caffe's cifar10_full, or airbench's wide and shallow one. A "
+        "setting that names networks in [] must be left alone with the others.",
+        choices=(*_RESIDUAL, "caffe_cifar10", "airbench"),
     )
     stack_units: tuple = _setting(
         (6, 6, 6),
@@ -179,17 +185,39 @@ class Recipe:
     )
     bn_momentum: float = _setting(
         0.0,
-        "Momentum of BatchNorm's moving statistics; 0: the network's own (.99, .95, .9).",
+        "Momentum of BatchNorm's moving statistics; 0: the network's own (.99, .95, .9, .6).",
         low=0.0,
         high=0.99999,
-        models=_RESIDUAL,
+        models=_NORMALIZED,
     )
     bn_epsilon: float = _setting(
         0.0,
-        "Added to BatchNorm's variance; 0: the network's own (1e-3, 1e-5, 1e-5).",
+        "Added to BatchNorm's variance; 0: the network's own (1e-3, 1e-5, 1e-5, 1e-12).",
         low=0.0,
         high=1.0,
-        models=_RESIDUAL,
+        models=_NORMALIZED,
+    )
+    widths: tuple = _setting(
+        (64, 256, 256), "Channels of each group.", low=1, high=4096, models=("airbench",)
+    )
+    group_depth: int = _setting(
+        2, "Convolutions in each group.", low=1, high=8, models=("airbench",)
+    )
+    whiten_images: int = _setting(
+        5000,
+        "Compute the first convolution from so many training images, so that its outputs are "
+        "uncorrelated, and train its bias only; 0: train it like the others.",
+        low=0,
+        high=_LIMIT,
+        models=("airbench",),
+    )
+    identity_init: bool = _setting(
+        True,
+        "Let the first filters of a 3×3 convolution begin as the identity.",
+        models=("airbench",),
+    )
+    logit_scale: float = _setting(
+        1 / 9, "Factor on the logits.", low=1e-6, high=1e3, models=("airbench",)
     )
     activation: str = _setting(
         "relu", "Activation function.", choices=("relu", "gelu", "silu", "elu", "leaky_relu")
@@ -209,6 +237,12 @@ class Recipe:
         low=1.0,
         high=255.0,
     )
+    scale_by: str = _setting(
+        "none",
+        "Divide the centred images by the standard deviation of each channel over the training "
+        "images, inside the network.",
+        choices=("none", "channel_std"),
+    )
 
     # Augmentation.
     shift: float = _setting(
@@ -217,7 +251,20 @@ class Recipe:
         low=0.0,
         high=1.0,
     )
-    flip: bool = _setting(True, "Mirror each training image left-right with probability 1/2.")
+    crop: int = _setting(
+        0,
+        "Largest shift in each direction in whole pixels, per image, mirrored at the border "
+        "(airbench: 2, with --shift=0); beside --shift an image has both.",
+        low=0,
+        high=1000,
+    )
+    flip: bool = _setting(True, "Mirror half of the training images left-right.")
+    flip_mode: str = _setting(
+        "random",
+        "Which: each image with probability 1/2 in each epoch; or alternating: each image in every "
+        "other epoch.",
+        choices=("random", "alternating"),
+    )
 
     # Optimization.
     schedule: str = _setting(
@@ -290,6 +337,16 @@ class Recipe:
         "Factors of the learning rate of some variables, such as bn_bias:64,head:0.5; groups as in "
         "--no_decay, of several that hold a variable the last one counts.",
     )
+    wd_factors: str = _setting(
+        "",
+        "Factors of --wd of some variables, likewise: bn_bias:0.015625 beside a factor 64 of their "
+        "rate leaves their decay as it was.",
+    )
+    freeze_after: str = _setting(
+        "",
+        "Epochs after which some variables stay as they are, such as whitening/bias:3; groups "
+        "likewise.",
+    )
     clipnorm: float = _setting(
         0.0, "Largest norm of each variable's gradient; 0: any.", low=0.0, high=1e9
     )
@@ -312,12 +369,31 @@ class Recipe:
     l2: float = _setting(
         0.0, "L2 penalty on convolution kernels, added to the loss (Atienza: 1e-4).", low=0, high=10
     )
+    label_smoothing: float = _setting(
+        0.0,
+        "ε: train towards 1 − ε + ε/K for the label and ε/K for each other of K classes; "
+        "validation has the plain loss.",
+        low=0.0,
+        high=0.99,
+    )
     ema: float = _setting(
         0.0,
         "Decay of an exponential moving average of all weights, BatchNorm statistics included, "
         "evaluated in its own columns; 0: off.",
         low=0.0,
         high=0.999999,
+    )
+    ema_every: int = _setting(1, "Steps between two movements of --ema.", low=1, high=1_000_000)
+    ema_power: float = _setting(
+        0.0,
+        "Let the decay of --ema grow through the run: at step t of T it is ema·(t/T)^power.",
+        low=0.0,
+        high=100.0,
+    )
+    ema_lookahead: bool = _setting(
+        False,
+        "Each time --ema has moved, and at the end, set all weights to it, BatchNorm statistics "
+        "included (airbench's lookahead; --lookahead is Zhang's).",
     )
 
     # How it is computed.
@@ -402,6 +478,10 @@ class Recipe:
                 raise RecipeError(
                     f"--micro_batch={self.micro_batch}: must divide the batch size {size}"
                 )
+        if self.flip_mode != Recipe.flip_mode and not self.flip:
+            raise RecipeError(
+                f"--flip_mode={self.flip_mode}: must be {Recipe.flip_mode} with --flip=false"
+            )
         self._check_network()
         stacks = len(self.stack_units)
         if stacks > 16:  # each halves the image
@@ -455,6 +535,13 @@ class Recipe:
                 f"--lookahead_alpha={self.lookahead_alpha:g}: must be "
                 f"{Recipe.lookahead_alpha:g} without --lookahead"
             )
+        for setting in ("ema_every", "ema_power", "ema_lookahead"):
+            value, default = getattr(self, setting), getattr(Recipe, setting)
+            if value != default and not self.ema:
+                rule = settings()[setting]
+                raise RecipeError(
+                    f"--{setting}={rule.text(value)}: must be {rule.text(default)} without --ema"
+                )
         for setting, parse in _GROUPS.items():
             try:
                 parse(getattr(self, setting))
@@ -506,6 +593,9 @@ class Recipe:
             ("data_on", self.data_on != "host", "host"),
             ("micro_batch", self.micro_batch > 0, "0"),
             ("batch_schedule", self.batch_schedule != "", "empty"),
+            ("ema_every", self.ema_every > 1, "1"),
+            ("ema_power", self.ema_power > 0, "0"),
+            ("ema_lookahead", self.ema_lookahead, "false"),
             # Each replica would clip its own share of the gradient.
             ("clipnorm", self.clipnorm > 0, "0"),
             ("global_clipnorm", self.global_clipnorm > 0, "0"),
@@ -561,6 +651,8 @@ class Recipe:
             "batch_schedule": ",".join(f"{size}@{epoch}" for epoch, size in self.batch_sizes()),
             "no_decay": groups.names_text(groups.parse_names(self.no_decay)),
             "lr_factors": groups.factors_text(groups.parse_factors(self.lr_factors)),
+            "wd_factors": groups.factors_text(groups.parse_factors(self.wd_factors)),
+            "freeze_after": groups.factors_text(groups.parse_epochs(self.freeze_after)),
         }
 
     def flagfile(self) -> str:

@@ -6,8 +6,10 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from tfsc.augment.flip import RandomFlip
+from tfsc.augment.flip import AlternatingFlip, RandomFlip
+from tfsc.augment.separable import SeparableChain
 from tfsc.augment.shift import RandomShift
+from tfsc.data import visits
 
 
 def _numbers(n):
@@ -47,6 +49,39 @@ def test_round_trips_through_its_configuration():
     assert type(again) is RandomFlip
     assert again.get_config() == flip.get_config()
     np.testing.assert_array_equal(again.flipped(_numbers(64)), flip.flipped(_numbers(64)))
+
+
+def _flipped(epoch, seed=0, n=20_000):
+    return AlternatingFlip(seed=seed).flipped(visits.join(_numbers(n), epoch)).numpy()
+
+
+@pytest.mark.parametrize("seed", [0, 2**32 - 1])
+def test_every_image_alternates_from_a_side_of_its_own(seed):
+    first = _flipped(0, seed)
+    assert stats.binomtest(int(first.sum()), 20_000, 0.5).pvalue > 1e-4
+    for epoch in (1, 2, 3, 2**20):
+        np.testing.assert_array_equal(_flipped(epoch, seed), first ^ (epoch % 2 == 1))
+
+
+def test_another_seed_begins_with_other_sides():
+    agreement = int((_flipped(0, 0) == _flipped(0, 1)).sum())
+    assert stats.binomtest(agreement, 20_000, 0.5).pvalue > 1e-4
+
+
+def test_alternating_flips_depend_on_the_visit_alone_and_chain():
+    images = np.random.default_rng(0).integers(0, 256, (16, 4, 5, 3)).astype(np.uint8)
+    numbers, seen = tf.range(100, 116, dtype=tf.int64), visits.join(_numbers(16), 3)
+    chain = SeparableChain([RandomShift(0.3), AlternatingFlip()])
+    assert chain.by_visit
+    shifted = RandomShift(0.3)(images, numbers).numpy()
+    mirrored = _flipped(3, n=16)
+    expected = np.where(mirrored[:, None, None, None], shifted[:, :, ::-1], shifted)
+    compiled = tf.function(chain, jit_compile=True)
+    np.testing.assert_allclose(compiled(tf.constant(images), numbers, seen), expected, atol=1e-3)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(chain))
+    np.testing.assert_allclose(again(images, numbers, seen), expected, atol=1e-3)
+    with pytest.raises(ValueError, match=r"SeparableChain needs visits. Received: None"):
+        chain(images, numbers)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

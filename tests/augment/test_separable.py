@@ -7,7 +7,8 @@ import tensorflow as tf
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
 from tfsc import augment
-from tfsc.augment.flip import RandomFlip
+from tfsc.augment.crop import ReflectCrop
+from tfsc.augment.flip import AlternatingFlip, RandomFlip
 from tfsc.augment.separable import SeparableAugmentation, SeparableChain
 from tfsc.augment.shift import RandomShift
 
@@ -146,3 +147,10 @@ def test_build_makes_the_chain_that_a_recipe_asks_for(shift, flip, kinds):
     assert [type(layer) for layer in chain.layers] == kinds
     assert all(layer.seed == 9 for layer in chain.layers)
     assert all(layer.factor == shift for layer in chain.layers if isinstance(layer, RandomShift))
+    assert not chain.by_visit
+
+
+def test_build_crops_first_and_flips_last():
+    chain = augment.build(0.1, True, seed=9, crop=2, flip_mode="alternating")
+    assert [type(layer) for layer in chain.layers] == [ReflectCrop, RandomShift, AlternatingFlip]
+    assert chain.layers[0].size == 2 and all(layer.seed == 9 for layer in chain.layers)

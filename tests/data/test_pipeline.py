@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
+from tfsc.data import visits
 from tfsc.data.examples import Examples
 from tfsc.data.pipeline import TrainingPipeline, evaluation_batches
 
@@ -58,7 +59,7 @@ def test_batches_are_full_and_typed_before_they_run():
     spec = TrainingPipeline(_examples(62), 12, seed=0).batches(0, 1).element_spec
     assert spec["image"] == tf.TensorSpec([12, 1, 2, 1], tf.uint8)
     assert spec["label"] == tf.TensorSpec([12], tf.int32)
-    assert spec["number"] == tf.TensorSpec([12], tf.int64)
+    assert spec["number"] == spec["visit"] == tf.TensorSpec([12], tf.int64)
 
 
 def test_any_range_of_steps_equals_the_same_steps_of_a_longer_one():
@@ -76,6 +77,14 @@ def test_numbers_count_all_samples_of_the_run():
     batches = _steps(TrainingPipeline(_examples(62), 12, seed=0), 3, 13)
     numbers = np.concatenate([batch["number"] for batch in batches])
     assert numbers.tolist() == list(range(36, 156))
+
+
+def test_visits_tell_the_example_and_the_epoch():
+    for step, batch in enumerate(_steps(TrainingPipeline(_examples(62), 12, seed=0), 3, 13), 3):
+        examples, epochs = visits.split(batch["visit"])
+        np.testing.assert_array_equal(examples, batch["label"])
+        assert set(epochs.numpy()) == {step // 5}
+        np.testing.assert_array_equal(visits.join(examples, epochs), batch["visit"])
 
 
 def test_numbers_of_a_long_run_do_not_wrap():

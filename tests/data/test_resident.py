@@ -26,7 +26,7 @@ def test_completed_batches_are_those_of_the_host(shape, jit):
     pipeline = TrainingPipeline(examples, 7, seed=3, data_on="device")
     complete = tf.function(pipeline.resident, jit_compile=jit)
     for one, indices in zip(host, pipeline.batches(5, 9), strict=True):
-        assert indices.keys() == {"index", "number"}
+        assert indices.keys() == {"index", "number", "visit"}
         other = complete(indices)
         assert one.keys() == other.keys()
         for key in one:

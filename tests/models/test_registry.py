@@ -9,7 +9,8 @@ from tfsc.data.examples import Examples
 from tfsc.errors import DataError
 from tfsc.models import registry
 from tfsc.models.norm import FusedBatchNormalization
-from tfsc.models.registry import image_mean
+from tfsc.models.registry import image_mean, image_scale
+from tfsc.models.whitening import whitening_kernel
 from tfsc.recipe import Recipe, settings
 
 TRAIN = Examples(
@@ -19,7 +20,9 @@ TRAIN = Examples(
 
 
 def _recipe(model="resnet_v2", **changes):
-    stacks = {} if model == "caffe_cifar10" else {"stack_units": (1, 1)}
+    stacks = {"caffe_cifar10": {}, "airbench": {"widths": (4, 16)}}.get(
+        model, {"stack_units": (1, 1)}
+    )
     return Recipe(model=model, **stacks | changes)
 
 
@@ -76,7 +79,28 @@ def test_wide_resnet_is_built_as_the_recipe_says():
     assert network.get_layer("stack1_unit0_conv1").filters == 16 * 2 * 3
 
 
-_OWN = {"resnet_v2": (0.99, 1e-3), "resnet_smith": (0.95, 1e-5), "wide_resnet": (0.9, 1e-5)}
+def test_airbench_is_built_as_the_recipe_says():
+    network = _build("airbench", group_depth=3, logit_scale=0.5, identity_init=False)
+    assert network.get_layer("group1_conv3").filters == 16
+    assert network.get_layer("logit_scale").scale == 0.5
+    assert np.count_nonzero(network.get_layer("group0_conv1").kernel.numpy() == 0) == 0
+    images = keras.Model(network.input, network.get_layer("scale").output)(TRAIN.images).numpy()
+    kernel = network.get_layer("whitening").kernel
+    np.testing.assert_allclose(kernel, whitening_kernel(images), rtol=1e-3, atol=1e-3)
+    fewer = _build("airbench", whiten_images=7, center="channel", scale_by="channel_std")
+    images = keras.Model(fewer.input, fewer.get_layer("scale").output)(TRAIN.images[:7]).numpy()
+    kernel = fewer.get_layer("whitening").kernel
+    np.testing.assert_allclose(kernel, whitening_kernel(images), rtol=1e-3, atol=1e-3)
+    trained = _build("airbench", whiten_images=0)
+    assert trained.get_layer("stem_conv").kernel.shape == (2, 2, 3, 24)
+
+
+_OWN = {
+    "resnet_v2": (0.99, 1e-3),
+    "resnet_smith": (0.95, 1e-5),
+    "wide_resnet": (0.9, 1e-5),
+    "airbench": (0.6, 1e-12),
+}
 
 
 @pytest.mark.parametrize("name", _OWN)
@@ -153,6 +177,11 @@ def test_the_networks_subtract_the_mean_of_the_training_images(name, center):
             (32, 7),
             "--model=caffe_cifar10: needs images of at least 8×8, --dataset=cifar10 has 32×7",
         ),
+        (
+            _recipe("airbench"),
+            (9, 4),
+            "--widths=4,16: 2 groups need images of at least 5×5, --dataset=cifar10 has 9×4",
+        ),
     ],
 )
 def test_images_that_do_not_suit_are_refused_by_the_rule_and_by_the_network(recipe, shape, rule):
@@ -163,6 +192,12 @@ def test_images_that_do_not_suit_are_refused_by_the_rule_and_by_the_network(reci
         registry.build(recipe, Examples(np.zeros((2, *shape, 3), np.uint8), np.zeros(2)), 4)
 
 
+def test_images_that_are_too_small_for_the_crop_are_refused():
+    registry.check_size(_recipe(crop=3), (4, 5, 3))
+    with pytest.raises(DataError, match=r"--crop=4: must be below height and width, .* has 9×4"):
+        registry.check_size(_recipe(crop=4), (9, 4, 3))
+
+
 @pytest.mark.parametrize(
     ("recipe", "shape"),
     [
@@ -171,6 +206,7 @@ def test_images_that_do_not_suit_are_refused_by_the_rule_and_by_the_network(reci
         (_recipe("resnet_smith", stack_units=(1, 1, 1)), (4, 7)),
         (_recipe("resnet_smith", downsampling="tensorflow", stack_units=(1, 1, 1)), (4, 8)),
         (_recipe("caffe_cifar10"), (8, 9)),
+        (_recipe("airbench"), (5, 6)),
     ],
 )
 def test_images_that_just_suit_are_taken(recipe, shape):
@@ -194,3 +230,20 @@ def test_the_mean_is_exact_and_between_0_and_1(center, shape):
     else:
         expected = np.array([251, 250.5, 251]) / 255
         np.testing.assert_allclose(mean, np.broadcast_to(expected, shape), rtol=1e-7)
+
+
+def test_images_are_divided_by_each_channels_standard_deviation():
+    scale = image_scale(TRAIN.images, 2.0, "channel_std")
+    np.testing.assert_allclose(scale, 2 / (TRAIN.images / 255).std((0, 1, 2)), rtol=1e-6)
+    assert image_scale(TRAIN.images, 2.0, "none") == 2.0
+    network = _build(center="channel", scale_by="channel_std")
+    scaled = keras.Model(network.input, network.get_layer("scale").output)(TRAIN.images).numpy()
+    np.testing.assert_allclose(scaled.mean((0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(scaled.std((0, 1, 2)), 1, rtol=1e-5)
+
+
+def test_a_channel_that_never_changes_is_left_alone():
+    images = np.full((2001, 2, 2, 2), 7, np.uint8)
+    images[::3, ..., 1] = 9
+    scale = image_scale(images, 1.0, "channel_std")
+    np.testing.assert_allclose(scale, [1, 255 / (2 * (2 / 9) ** 0.5)], rtol=1e-6)

@@ -81,6 +81,43 @@ def test_what_keras_is_told_to_exclude_does_not_decay():
         np.testing.assert_allclose(without[name], reference[name], rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("decoupled", [True, False])
+def test_a_factor_of_the_decay_makes_up_for_one_of_the_rate(decoupled):
+    """With rate ×64 and decay ÷64, a variable without gradient goes the way of all others."""
+    ours, plain = (keras.Variable(np.ones(3), name=name) for name in ("beta", "bias"))
+    arguments = {"lr_factors": {"beta": 64.0}, "wd_factors": {"beta": 1 / 64}}
+    optimizer = FusedSGD(0.01, 0.5, weight_decay=0.1, decoupled=decoupled, **arguments)
+    optimizer.build([ours, plain])
+    for _ in range(3):
+        optimizer.apply([tf.zeros(3), tf.zeros(3)])
+    np.testing.assert_allclose(ours, plain, rtol=1e-6)
+    assert plain.numpy()[0] < 1 - 2.9e-3
+
+
+@pytest.mark.parametrize("kind", [FusedSGD, FusedAdamW, Muon])
+def test_frozen_variables_stay_and_the_others_go_on(kind):
+    """A rate of 0 would leave momentum and decay."""
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=shape).astype(np.float32) for shape in SHAPES.values()]
+    gradients = [[rng.normal(size=v.shape).astype(np.float32) for v in values] for _ in range(4)]
+
+    def steps(count, **arguments):
+        variables = [keras.Variable(v, name=n) for n, v in zip(SHAPES, values, strict=True)]
+        if kind is Muon:
+            arguments["rest"] = FusedSGD(0.1, 0.9, weight_decay=0.1, **arguments)
+        optimizer = kind(0.1, weight_decay=0.1, **arguments)
+        optimizer.build(variables)
+        apply = tf.function(lambda *g: optimizer.apply(g, variables), jit_compile=kind is FusedSGD)
+        for gradient in gradients[:count]:
+            apply(*gradient)
+        return [variable.numpy() for variable in variables]
+
+    frozen = steps(4, freeze_after={"conv_kernel": 2, "conv_bias": 1})
+    np.testing.assert_allclose(frozen[0], steps(2)[0], rtol=1e-6)
+    np.testing.assert_allclose(frozen[1], steps(1)[1], rtol=1e-6)
+    np.testing.assert_allclose(frozen[2], steps(4)[2], rtol=1e-6)
+
+
 def test_schedules_are_evaluated_once_a_step():
     calls = []
 
@@ -128,12 +165,15 @@ def test_a_group_without_variables_is_refused_when_built():
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_survives_serialisation(kind):
     groups = {"no_decay": ("bn", "bias"), "lr_factors": {"head": 2.0, "bias": 0.5, "bn": 3.0}}
+    groups |= {"wd_factors": {"head": 0.25}, "freeze_after": {"stem": 100}}
     optimizer = kind(_schedule(), weight_decay=_schedule(), decoupled=False, clipnorm=3.0, **groups)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
     assert type(again) is kind
     assert again.get_config() == optimizer.get_config()
     assert list(again.lr_factors.items()) == list(groups["lr_factors"].items())
     assert again.no_decay == groups["no_decay"]
+    assert again.wd_factors == groups["wd_factors"]
+    assert again.freeze_after == groups["freeze_after"]
     assert not again.decoupled
 
 

@@ -41,9 +41,28 @@ def test_the_last_factor_that_holds_a_variable_counts():
     )
 
 
+def test_decays_are_factors_and_none_counts_most():
+    several = groups.VariableGroups(("bias",), (), (("stem", 2.0), ("kernel", 0.0)))
+    assert several.assign(PATHS).decays == (0, 0, 2, 2, 0)
+
+
+def test_some_variables_freeze():
+    several = groups.VariableGroups(freeze_after=(("stem", 7), ("bn", 0)))
+    assert several.assign(PATHS).freezes == (7, 7, 0, 0, None)
+    assert groups.VariableGroups().assign(PATHS).freezes == ()
+
+
+@pytest.mark.parametrize("updates", [-1, 1.5])
+def test_updates_before_freezing_are_whole_numbers(updates):
+    with pytest.raises(ValueError, match=f"freeze_after must be .* Received: bias: {updates}"):
+        groups.VariableGroups(freeze_after=(("bias", updates),))
+
+
 @pytest.mark.parametrize(
     ("argument", "given_groups"),
     [
+        ("wd_factors", groups.VariableGroups(wd_factors=(("sten", 2.0),))),
+        ("freeze_after", groups.VariableGroups(freeze_after=(("sten", 2),))),
         ("no_decay", groups.VariableGroups(("bias", "sten"))),
         ("lr_factors", groups.VariableGroups(("bias",), (("bn", 2.0), ("sten", 2.0)))),
     ],

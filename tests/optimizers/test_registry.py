@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from tfsc.data.batch_plan import BatchPlan
 from tfsc.optimizers import registry
 from tfsc.optimizers.adadelta import FusedAdadelta
 from tfsc.optimizers.adagrad import FusedAdagrad
@@ -78,6 +79,16 @@ def test_what_muon_leaves_has_the_same_settings_but_does_not_clip_again(
     expected |= {"nesterov": True} if rest == "sgd" else {}
     assert {setting: config[setting] for setting in expected} == expected
     assert float(optimizer.learning_rate) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_epochs_before_freezing_are_steps_of_the_plan(name):
+    recipe = Recipe(optimizer=name, freeze_after="bias:3, head:1.6", wd_factors="bn:0.5")
+    plan = BatchPlan(62, ((0, 12), (2, 30)))
+    optimizer = registry.build(recipe, SegmentSchedule("0.01", 5), 0.9, plan)
+    for each in (optimizer, optimizer.rest) if name == "muon" else (optimizer,):
+        assert each.freeze_after == {"bias": 12, "head": 8}
+        assert each.wd_factors == {"bn": 0.5}
 
 
 def test_lookahead_is_around_any_optimizer():

@@ -6,10 +6,13 @@ import pytest
 import tensorflow as tf
 
 from tfsc import augment
+from tfsc.augment.flip import AlternatingFlip
+from tfsc.data import visits
 from tfsc.data.examples import Examples
 from tfsc.data.pipeline import TrainingPipeline
 from tfsc.models.norm import FusedBatchNormalization
-from tfsc.training.learner import Learner
+from tfsc.training.averaging import Averaging
+from tfsc.training.learner import Learner, smoothed_labels
 
 
 def _network(norm=True, l2=None):
@@ -79,6 +82,32 @@ def test_the_penalty_is_in_the_training_loss_only():
     assert float(logs["loss"]) == pytest.approx(data_loss, rel=1e-5)
 
 
+def test_smoothed_labels_are_those_of_the_specification():
+    targets = smoothed_labels(tf.constant([3, 9]), 10, 0.1).numpy()
+    assert targets.dtype == np.float32
+    expected = np.where(np.eye(10)[[3, 9]] == 1, 0.91, 0.01)
+    np.testing.assert_allclose(targets, expected, rtol=1e-6)
+
+
+def test_smoothing_is_in_the_training_loss_only_and_pulls_to_all_classes_alike():
+    learner = _learner(_network(norm=False), rate=0.1, label_smoothing=0.3)
+    batch = _batch()
+    images, labels = batch["image"].numpy().astype(np.float32), batch["label"].numpy()
+    logits = learner.network(images).numpy()
+    dense = learner.network.layers[-1]
+    flat = keras.Model(learner.network.input, dense.input)(images).numpy()
+    plain = _softmax_cross_entropy(logits, labels)
+    others = np.mean([_softmax_cross_entropy(logits, np.full(6, k)) for k in range(3)], axis=0)
+    validation = learner.test_step({**batch, "weight": tf.ones(6)})["loss"]
+    np.testing.assert_allclose(validation, plain.mean(), rtol=1e-5)
+    before = dense.kernel.numpy()
+    logs = learner.train_step(batch)
+    np.testing.assert_allclose(logs["batch_loss"], (0.7 * plain + 0.3 * others).mean(), rtol=1e-5)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    gradient = flat.T @ (probabilities - 0.7 * np.eye(3)[labels] - 0.1) / len(labels)
+    np.testing.assert_allclose(before - dense.kernel.numpy(), 0.1 * gradient, rtol=1e-3, atol=1e-6)
+
+
 def test_evaluation_ignores_padding():
     learner = _learner()
     batch = _batch()
@@ -111,6 +140,30 @@ def test_the_average_covers_every_weight_with_batchnorm_statistics():
         ]
     for average, value in zip(learner.ema_weights, expected, strict=True):
         np.testing.assert_allclose(average.numpy(), value, rtol=1e-5, atol=1e-6)
+
+
+def test_lookahead_over_every_weight_goes_on_exactly_from_the_state():
+    def made():
+        return _learner(ema=Averaging(0.75, every=2, power=1, lookahead=True, total_steps=5))
+
+    learner = made()
+    step = tf.function(learner.train_step)
+    pairs = list(zip(learner.ema_weights, learner.network.weights, strict=True))
+    together, held = [], None
+    for seed in range(5):
+        step(_batch(seed))
+        together.append(all(np.array_equal(average, weight) for average, weight in pairs))
+        if seed == 2:  # between two turns
+            held = [variable.numpy() for variable in learner.state().values()]
+    assert together == [False, True, False, True, True]  # and at the end
+    again = made()
+    for variable, value in zip(again.state().values(), held, strict=True):
+        variable.assign(value)
+    step = tf.function(again.train_step)
+    for seed in (3, 4):
+        step(_batch(seed))
+    for one, other in zip(learner.state().values(), again.state().values(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_swapping_the_average_twice_restores_every_bit():
@@ -170,8 +223,32 @@ def test_augmentation_sees_float32_and_sample_numbers():
     np.testing.assert_array_equal(seen["numbers"], np.arange(6))
 
 
-def test_ema_out_of_range_is_refused():
-    with pytest.raises(ValueError, match=r"ema must be at least 0 and below 1. Received: 1.0"):
+def test_augmentation_that_wants_them_sees_visits():
+    flip = AlternatingFlip(seed=2)
+    batch = _batch(n=12)
+    seen = []
+
+    class Spy(keras.layers.Layer):
+        def call(self, images):
+            seen.append(images)
+            return images
+
+    inputs = keras.Input((4, 4, 1))
+    network = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(Spy()(inputs))))
+    for micro_batch in (0, 6):
+        learner = _learner(network, augmentation=flip, micro_batch=micro_batch)
+        for epoch in (0, 1):
+            batch["visit"] = visits.join(tf.range(12), epoch)
+            seen.clear()
+            learner.train_step(batch)
+            expected = flip(batch["image"], batch["number"], batch["visit"])
+            np.testing.assert_array_equal(np.concatenate(seen), expected)
+
+
+def test_ema_and_smoothing_out_of_range_are_refused():
+    with pytest.raises(ValueError, match=r"label_smoothing must be .* below 1\. Received: 1.0"):
+        Learner(_network(), label_smoothing=1.0)
+    with pytest.raises(ValueError, match=r"decay must be at least 0 and below 1. Received: 1.0"):
         Learner(_network(), ema=1.0)
 
 

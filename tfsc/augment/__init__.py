@@ -1,19 +1,35 @@
 """Augmentation: Keras layers that run in the training graph, in float32, without state.
 
 Every layer is called with images and their global sample numbers; what it does to an image
-depends on (seed, sample number) alone: not on the batch the image is in, the device, or XLA.
+depends on (seed, sample number), or on (seed, example, epoch), alone: not on the batch the image is
+in, the device, or XLA.
 """
 
-from tfsc.augment.flip import RandomFlip
+from tfsc.augment.crop import ReflectCrop
+from tfsc.augment.flip import AlternatingFlip, RandomFlip
 from tfsc.augment.separable import SeparableChain
 from tfsc.augment.shift import RandomShift
 
+_FLIPS = {"random": RandomFlip, "alternating": AlternatingFlip}
 
-def build(shift: float, flip: bool, seed: int) -> SeparableChain:
-    """The seeds' augmentation: a sub-pixel shift, then a left-right flip, in one pass."""
+
+def build(
+    shift: float, flip: bool, seed: int, crop: int = 0, flip_mode: str = "random"
+) -> SeparableChain:
+    """A crop by whole pixels, a sub-pixel shift, then a left-right flip, in one pass.
+
+    Args:
+        shift: factor of `RandomShift`; 0: none.
+        flip: whether half of the images are mirrored.
+        seed: of all draws.
+        crop: size of `ReflectCrop`; 0: none.
+        flip_mode: "random" or "alternating".
+    """
     layers = []
+    if crop > 0:
+        layers.append(ReflectCrop(crop, seed=seed))
     if shift > 0:
         layers.append(RandomShift(shift, seed=seed))
     if flip:
-        layers.append(RandomFlip(seed=seed))
+        layers.append(_FLIPS[flip_mode](seed=seed))
     return SeparableChain(layers)

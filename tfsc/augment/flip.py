@@ -1,10 +1,11 @@
-"""`RandomFlip`: mirror each image left-right with probability one half."""
+"""`RandomFlip` and `AlternatingFlip`: mirror half of the images left-right."""
 
 import keras
 import tensorflow as tf
 
 from tfsc import random
 from tfsc.augment.separable import SeparableAugmentation
+from tfsc.data import visits as visit_numbers
 
 
 @keras.saving.register_keras_serializable("tfsc")
@@ -21,7 +22,35 @@ class RandomFlip(SeparableAugmentation):
         return draw < 0.5
 
     def matrices(self, sample_numbers, height, width):
-        straight = tf.eye(width)
-        mirrored = tf.reverse(straight, [1])
-        flipped = self.flipped(sample_numbers)[:, None, None]
-        return None, tf.where(flipped, mirrored, straight)
+        return None, mirror_matrix(self.flipped(sample_numbers), width)
+
+
+@keras.saving.register_keras_serializable("tfsc")
+class AlternatingFlip(SeparableAugmentation):
+    """Mirror each image left-right in every other epoch, in the first one with probability 1/2.
+
+    Two epochs in a row show both sides of every image; with random flips a quarter of the images
+    would be seen mirrored twice, and a quarter never. It is called with visits.
+
+    Args:
+        seed: of the draws.
+
+    Source: Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024.
+    """
+
+    by_visit = True
+
+    def flipped(self, visits):
+        """Which images are mirrored, bool [n]."""
+        examples, epochs = visit_numbers.split(visits)
+        draw, _ = random.uniform_pair(self.seed, random.FLIP, examples)
+        return tf.not_equal(draw < 0.5, tf.equal(epochs % 2, 1))
+
+    def matrices(self, sample_numbers, height, width, visits):
+        return None, mirror_matrix(self.flipped(visits), width)
+
+
+def mirror_matrix(flipped: tf.Tensor, width: int) -> tf.Tensor:
+    """Matrices [n, width, width]: the mirror where `flipped`, else the identity."""
+    straight = tf.eye(width)
+    return tf.where(flipped[:, None, None], tf.reverse(straight, [1]), straight)

@@ -13,7 +13,12 @@ class SeparableAugmentation(keras.layers.Layer):
 
     Args:
         seed: of the draws, 0 ≤ seed < 2³².
+
+    Attributes:
+        by_visit: whether it must be called with visits as well.
     """
+
+    by_visit = False
 
     def __init__(self, seed: int = 0, **kwargs):
         # Pixel values 0–255 with fractions need more than bfloat16's 8 bits.
@@ -28,21 +33,32 @@ class SeparableAugmentation(keras.layers.Layer):
         self.built = True  # no weights; under a tf.distribute strategy `fit` asks before any call
 
     def matrices(
-        self, sample_numbers: tf.Tensor, height: int, width: int
+        self, sample_numbers: tf.Tensor, height: int, width: int, *visits: tf.Tensor
     ) -> tuple[tf.Tensor | None, tf.Tensor | None]:
-        """A_y [n, height, height] and A_x [n, width, width]; None for the identity."""
+        """A_y [n, height, height] and A_x [n, width, width]; None for the identity.
+
+        Visits are given only to those that are `by_visit`.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define matrices()")
 
-    def call(self, images, sample_numbers):
+    def call(self, images, sample_numbers, visits=None):
         """Augment images [n, height, width, channels] (any dtype; float32 out).
 
         Args:
             images: the batch.
             sample_numbers: int64 [n]; an image's draws depend on its number and the seed alone.
+            visits: int64 [n], the images' examples and epochs (see `tfsc.data.visits`); used if it
+                is `by_visit`.
+
+        Raises:
+            ValueError: if visits are missing.
         """
         images = tf.cast(images, tf.float32)
         height, width, channels = images.shape[1:]
-        a_y, a_x = self._compiled_matrices(sample_numbers, height, width)
+        if self.by_visit and visits is None:
+            raise ValueError(f"{type(self).__name__} needs visits. Received: None")
+        extra = (visits,) if self.by_visit else ()
+        a_y, a_x = self._compiled_matrices(sample_numbers, height, width, *extra)
         if a_x is None:
             return images if a_y is None else _rows(a_y, images)
         # Matrices of an image are [height, width·channels] in memory. The first product leaves
@@ -73,11 +89,13 @@ class SeparableChain(SeparableAugmentation):
     def __init__(self, layers, **kwargs):
         super().__init__(**kwargs)
         self.layers = list(layers)
+        self.by_visit = any(layer.by_visit for layer in self.layers)
 
-    def matrices(self, sample_numbers, height, width):
+    def matrices(self, sample_numbers, height, width, *visits):
         total_y = total_x = None
         for layer in self.layers:
-            a_y, a_x = layer.matrices(sample_numbers, height, width)
+            extra = visits if layer.by_visit else ()
+            a_y, a_x = layer.matrices(sample_numbers, height, width, *extra)
             total_y, total_x = _product(a_y, total_y), _product(a_x, total_x)
         return total_y, total_x
 

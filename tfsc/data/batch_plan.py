@@ -73,3 +73,10 @@ class BatchPlan:
         """Epochs done before a step, fractional."""
         stage = self.at_step(step)
         return stage.epoch + (step - stage.step) / stage.steps_per_epoch
+
+    def step_after(self, epochs: float) -> int:
+        """The first step that so many epochs have gone before; rounded where that is none."""
+        whole = int(epochs)
+        return self.first_step(whole) + round(
+            (epochs - whole) * self.at_epoch(whole).steps_per_epoch
+        )

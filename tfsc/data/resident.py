@@ -48,7 +48,7 @@ class ResidentExamples:
             ) from error
 
     def __call__(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """{"index", "number"} → {"image" uint8, "label" int32, "number"}, by `index` int32 [n]."""
+        """{"index", …} → {"image" uint8, "label" int32, …}, by `index` int32 [n]."""
         chosen = batch["index"]
         octets = tf.bitcast(tf.gather(self._words, chosen), tf.uint8)
         if self._padding:
@@ -56,7 +56,7 @@ class ResidentExamples:
         return {
             "image": tf.reshape(octets, [-1, *self._shape]),
             "label": tf.cast(tf.gather(self._labels, chosen), tf.int32),
-            "number": batch["number"],
+            **{name: values for name, values in batch.items() if name != "index"},
         }
 
 

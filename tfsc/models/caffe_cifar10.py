@@ -16,7 +16,7 @@ def caffe_cifar10(
     activation: str = "relu",
     l2: float = 0.0,
     mean: float | np.ndarray = 0.0,
-    input_scale: float = 255.0,
+    input_scale: float | np.ndarray = 255.0,
     dropout: float = 0.0,
     dropout_seed: int = 0,
 ) -> keras.Model:

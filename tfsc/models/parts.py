@@ -10,14 +10,16 @@ from tfsc.models.dropout import SampleDropout
 
 
 def images(
-    input_shape: tuple[int, int, int], mean: float | np.ndarray, scale: float = 1.0
+    input_shape: tuple[int, int, int],
+    mean: float | np.ndarray,
+    scale: float | np.ndarray = 1.0,
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """A network's input and what its first layer sees: scale·(x/255 − mean), in float32.
 
     Args:
         input_shape: (height, width, channels) of raw images, uint8 or float 0–255.
         mean: of images scaled to 0–1; a number, [channels] or [height, width, channels].
-        scale: range of the pixels; 255 leaves them as they are.
+        scale: range of the pixels; 255 leaves them as they are. A number or [channels].
 
     Returns:
         The `keras.Input`, and the output of the layer `scale`.

@@ -7,9 +7,11 @@ import numpy as np
 
 from tfsc.data.examples import Examples
 from tfsc.errors import DataError
+from tfsc.models.airbench import airbench, least_size
 from tfsc.models.caffe_cifar10 import LEAST_SIZE, caffe_cifar10
 from tfsc.models.resnet_smith import resnet_smith
 from tfsc.models.resnet_v2 import resnet_v2
+from tfsc.models.whitening import whitening_kernel
 from tfsc.models.wide_resnet import wide_resnet
 from tfsc.recipe import Recipe
 
@@ -27,7 +29,7 @@ def _shared(recipe: Recipe, train: Examples, classes: int) -> dict[str, Any]:
         "activation": recipe.activation,
         "l2": recipe.l2,
         "mean": image_mean(train.images, recipe.center),
-        "input_scale": recipe.input_scale,
+        "input_scale": image_scale(train.images, recipe.input_scale, recipe.scale_by),
         "dropout": recipe.dropout,
         "dropout_seed": recipe.seed,
     }
@@ -35,11 +37,17 @@ def _shared(recipe: Recipe, train: Examples, classes: int) -> dict[str, Any]:
 
 def _stacked(recipe: Recipe, train: Examples, classes: int) -> dict[str, Any]:
     """The arguments that every residual network takes."""
-    arguments = _shared(recipe, train, classes) | {"stack_units": recipe.stack_units}
-    for name in ("bn_momentum", "bn_epsilon"):
-        if value := getattr(recipe, name):  # 0 is the network's own
-            arguments[name] = value
-    return arguments
+    return {
+        **_shared(recipe, train, classes),
+        **_norms(recipe),
+        "stack_units": recipe.stack_units,
+    }
+
+
+def _norms(recipe: Recipe) -> dict[str, float]:
+    """BatchNorm's numbers where they are not the network's own."""
+    names = ("bn_momentum", "bn_epsilon")
+    return {name: value for name in names if (value := getattr(recipe, name))}
 
 
 def _resnet_v2(recipe: Recipe, train: Examples, classes: int) -> keras.Model:
@@ -68,26 +76,54 @@ def _caffe_cifar10(recipe: Recipe, train: Examples, classes: int) -> keras.Model
     return caffe_cifar10(**_shared(recipe, train, classes))
 
 
+def _airbench(recipe: Recipe, train: Examples, classes: int) -> keras.Model:
+    shared = _shared(recipe, train, classes)
+    whitening = None
+    if recipe.whiten_images:
+        chosen = train.images[: recipe.whiten_images].astype(np.float32) / 255
+        whitening = whitening_kernel((chosen - shared["mean"]) * shared["input_scale"])
+    return airbench(
+        **shared,
+        **_norms(recipe),
+        widths=recipe.widths,
+        group_depth=recipe.group_depth,
+        whitening=whitening,
+        identity_init=recipe.identity_init,
+        logit_scale=recipe.logit_scale,
+    )
+
+
 NETWORKS = {
     "resnet_v2": _resnet_v2,
     "resnet_smith": _resnet_smith,
     "wide_resnet": _wide_resnet,
     "caffe_cifar10": _caffe_cifar10,
+    "airbench": _airbench,
 }
 
 
 def check_size(recipe: Recipe, image_shape: tuple[int, ...]) -> None:
-    """Refuse images whose size does not suit the recipe's network.
+    """Refuse images whose size does not suit the recipe's network or crop.
 
     Raises:
         DataError: with the rule.
     """
     height, width = image_shape[:2]
     has = f"--dataset={recipe.dataset} has {height}×{width}"
+    if min(height, width) <= recipe.crop:
+        raise DataError(f"--crop={recipe.crop}: must be below height and width, {has}")
     if recipe.model == "caffe_cifar10":
         if min(height, width) < LEAST_SIZE:
             raise DataError(
                 f"--model=caffe_cifar10: needs images of at least {LEAST_SIZE}×{LEAST_SIZE}, {has}"
+            )
+        return
+    if recipe.model == "airbench":
+        least = least_size(recipe.widths)
+        if min(height, width) < least:
+            raise DataError(
+                f"--widths={','.join(map(str, recipe.widths))}: {len(recipe.widths)} groups need "
+                f"images of at least {least}×{least}, {has}"
             )
         return
     stacks = len(recipe.stack_units)
@@ -108,3 +144,25 @@ def image_mean(images: np.ndarray, center: str) -> np.ndarray:
         return np.float32(0)
     axes = 0 if center == "pixel" else (0, 1, 2)
     return (images.mean(axes, dtype=np.float64) / 255).astype(np.float32)
+
+
+def image_scale(images: np.ndarray, factor: float, scale_by: str) -> float | np.ndarray:
+    """What centred images are multiplied by: `factor`, over each channel's standard deviation.
+
+    Args:
+        images: uint8 [n, height, width, channels].
+        factor: a number.
+        scale_by: "none", or "channel_std" of the images after scaling to 0–1.
+    """
+    if scale_by == "none":
+        return factor
+    # In parts: NumPy's std makes a float64 copy of all images.
+    squares = sum(
+        np.square(images[first : first + 1000], dtype=np.int64).sum((0, 1, 2))
+        for first in range(0, len(images), 1000)
+    )
+    mean = images.mean((0, 1, 2), dtype=np.float64)
+    variance = squares / (images.size // images.shape[-1]) - mean**2
+    deviation = np.sqrt(np.maximum(variance, 0)) / 255
+    # A channel that is the same everywhere is 0 once it is centred, whatever the factor.
+    return (factor / np.where(deviation > 0, deviation, 1.0)).astype(np.float32)

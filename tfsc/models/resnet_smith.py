@@ -22,7 +22,7 @@ def resnet_smith(
     activation: str = "relu",
     l2: float = 0.0,
     mean: float | np.ndarray = 0.0,
-    input_scale: float = 1.0,
+    input_scale: float | np.ndarray = 1.0,
     dropout: float = 0.0,
     dropout_seed: int = 0,
 ) -> keras.Model:

@@ -23,7 +23,7 @@ def resnet_v2(
     activation: str = "relu",
     l2: float = 0.0,
     mean: float | np.ndarray = 0.0,
-    input_scale: float = 1.0,
+    input_scale: float | np.ndarray = 1.0,
     bn_momentum: float = 0.99,
     bn_epsilon: float = 1e-3,
     dropout: float = 0.0,

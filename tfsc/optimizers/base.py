@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from tfsc.optimizers.groups import VariableGroups
 
+_MAPPINGS = ("lr_factors", "wd_factors", "freeze_after")
+
 
 class GroupedOptimizer:
     """A mixin before a Keras optimizer: two kinds of weight decay, and groups of variables.
@@ -28,8 +30,11 @@ class GroupedOptimizer:
         weight_decay: λ, a float or a LearningRateSchedule; None: no decay.
         decoupled: which kind of decay.
         no_decay: groups of variables without decay; see `tfsc.optimizers.groups`.
-        lr_factors: group → factor of its learning rate, which scales its decoupled decay too; of
-            several groups that hold a variable the last one counts.
+        lr_factors: group → factor of its learning rate, which scales its decay too, of both kinds;
+            of several groups that hold a variable the last one counts.
+        wd_factors: group → factor of its λ.
+        freeze_after: group → number of updates after which its variables stay as they are: without
+            step, decay or momentum.
 
     All of them are in `get_config` and survive saving (what Keras' `exclude_from_weight_decay`
     is told does not).
@@ -45,13 +50,17 @@ class GroupedOptimizer:
         decoupled: bool = True,
         no_decay: Sequence[str] = (),
         lr_factors: Mapping[str, float] | None = None,
+        wd_factors: Mapping[str, float] | None = None,
+        freeze_after: Mapping[str, int] | None = None,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
         if isinstance(no_decay, str):
             raise ValueError(f"no_decay must be several texts. Received: {no_decay!r}")
         self.decoupled = decoupled
-        self._groups = VariableGroups(tuple(no_decay), tuple(dict(lr_factors or {}).items()))
+        mappings = (lr_factors, wd_factors, freeze_after)
+        pairs = [tuple(dict(mapping or {}).items()) for mapping in mappings]
+        self._groups = VariableGroups(tuple(no_decay), *pairs)
 
     @property
     def no_decay(self) -> tuple[str, ...]:
@@ -60,6 +69,14 @@ class GroupedOptimizer:
     @property
     def lr_factors(self) -> dict[str, float]:
         return dict(self._groups.lr_factors)
+
+    @property
+    def wd_factors(self) -> dict[str, float]:
+        return dict(self._groups.wd_factors)
+
+    @property
+    def freeze_after(self) -> dict[str, int]:
+        return dict(self._groups.freeze_after)
 
     def build(self, variables, among: Sequence[keras.Variable] | None = None):
         """Make the optimizer's variables.
@@ -103,16 +120,26 @@ class GroupedOptimizer:
         """Left to `update_step`, which knows the step's rate."""
 
     def update_step(self, gradient, variable, learning_rate):
-        rates, decays, scalars = learning_rate
         index = self._get_variable_index(variable)
+        freezes = self._assignment.freezes
+        if not freezes or freezes[index] is None:
+            self._update(index, gradient, variable, *learning_rate)
+            return
+        # Not a rate of 0: momentum and decay would go on.
+        tf.cond(
+            tf.convert_to_tensor(self._iterations) < freezes[index],
+            lambda: self._update(index, gradient, variable, *learning_rate),
+            lambda: None,
+        )
+
+    def _update(self, index, gradient, variable, rates, decays, scalars) -> None:
+        """One variable's step."""
         group = self._assignment.group[index]
         gradient = tf.cast(tf.convert_to_tensor(gradient), variable.dtype)
-        if (
-            decays is not None
-            and self._assignment.decays[index]
-            and self._use_weight_decay(variable)
-        ):
-            decay = tf.cast(decays[group], variable.dtype)
+        factor = self._assignment.decays[index]
+        if decays is not None and factor and self._use_weight_decay(variable):
+            decay = decays[group] if factor == 1 else decays[group] * factor
+            decay = tf.cast(decay, variable.dtype)
             if self.decoupled:
                 variable.assign_sub(variable * decay)
             else:
@@ -126,13 +153,15 @@ class GroupedOptimizer:
             "decoupled": self.decoupled,
             "no_decay": list(self.no_decay),
             "lr_factors": self.lr_factors,
+            "wd_factors": self.wd_factors,
+            "freeze_after": self.freeze_after,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict | None = None):
         return cls(
             **{
-                name: deserialized(value, custom_objects) if name != "lr_factors" else value
+                name: value if name in _MAPPINGS else deserialized(value, custom_objects)
                 for name, value in config.items()
             }
         )

@@ -1,4 +1,4 @@
-"""Groups of a network's variables by name: which do not decay, which have a rate of their own.
+"""Groups of a network's variables by name: decay and rate of their own, and when they freeze.
 
 A group is a text that is compared with a variable's path, such as `stem_conv/kernel`:
 
@@ -41,7 +41,7 @@ class UnknownGroupError(ValueError):
     """A group that no variable belongs to.
 
     Args:
-        argument: where it was given, "no_decay" or "lr_factors".
+        argument: where it was given, such as "no_decay" or "lr_factors".
         group: its text.
         paths: of the variables there are.
 
@@ -98,14 +98,14 @@ class _Reader(Reader):
         self._seen.add(name)
         return name
 
-    def factor(self) -> float:
+    def factor(self, what: str) -> float:
         self.skip_blanks()
         start = self.at
-        factor = self.number("a factor")
+        factor = self.number(what)
         if factor > LARGEST_FACTOR:
             received = cut(self.text[start : self.at])
             raise self.fail(
-                f"a factor must be at most {LARGEST_FACTOR:g}, received {received}", start
+                f"{what} must be at most {LARGEST_FACTOR:g}, received {received}", start
             )
         return factor
 
@@ -124,8 +124,12 @@ def parse_names(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def parse_factors(text: str) -> dict[str, float]:
+def parse_factors(text: str, what: str = "a factor") -> dict[str, float]:
     """Read `bn_bias:64,head:0.5`, in its order; an empty text has no groups.
+
+    Args:
+        text: what to read.
+        what: the numbers are, for errors.
 
     Raises:
         GroupSyntaxError: with the position of the first fault, shown by a caret.
@@ -135,9 +139,14 @@ def parse_factors(text: str) -> dict[str, float]:
         if factors:
             reader.expect(",", "between groups")
         name = reader.group()
-        reader.expect(":", "between a group and its factor")
-        factors[name] = reader.factor()
+        reader.expect(":", f"between a group and its {what.removeprefix('a ')}")
+        factors[name] = reader.factor(what)
     return factors
+
+
+def parse_epochs(text: str) -> dict[str, float]:
+    """Read `stem_conv/bias:3`, likewise."""
+    return parse_factors(text, "a number of epochs")
 
 
 def names_text(names: Sequence[str]) -> str:
@@ -157,53 +166,74 @@ class Assignment:
     Attributes:
         factors: the distinct factors of the learning rate.
         group: index into `factors` for each variable.
-        decays: whether each variable decays.
+        decays: factor of each variable's weight decay; 0: it does not decay.
+        freezes: number of updates after which each variable stays as it is, None: it never does;
+            empty if no variable does.
     """
 
     factors: tuple[float, ...]
     group: tuple[int, ...]
-    decays: tuple[bool, ...]
+    decays: tuple[float, ...]
+    freezes: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True)
 class VariableGroups:
-    """Groups that do not decay, and groups with a factor of the learning rate.
+    """Groups that do not decay, that have factors of rate or decay, or that freeze.
 
     Args:
         no_decay: groups without weight decay.
-        lr_factors: (group, factor) pairs; of several that match a variable the last counts.
+        lr_factors: (group, factor of the learning rate) pairs; of several that match a variable the
+            last counts.
+        wd_factors: (group, factor of the weight decay) pairs, likewise.
+        freeze_after: (group, number of updates) pairs, likewise.
 
     Raises:
-        ValueError: if a group is no text, or a factor no number from 0 to 1e6.
+        ValueError: if a group is no text, a factor no number from 0 to 1e6, or a number of updates
+            no whole number from 0.
     """
 
     no_decay: tuple[str, ...] = ()
     lr_factors: tuple[tuple[str, float], ...] = ()
+    wd_factors: tuple[tuple[str, float], ...] = ()
+    freeze_after: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self):
-        for group in (*self.no_decay, *(group for group, _ in self.lr_factors)):
+        for _, group in self._given():
             if not isinstance(group, str) or not group:
                 raise ValueError(f"a group of variables must be a text. Received: {group!r}")
-        for group, factor in self.lr_factors:
-            if not 0 <= factor <= LARGEST_FACTOR:
+        for name in ("lr_factors", "wd_factors"):
+            for group, factor in getattr(self, name):
+                if not 0 <= factor <= LARGEST_FACTOR:
+                    raise ValueError(
+                        f"{name} must be from 0 to {LARGEST_FACTOR:g}. Received: {group}: {factor}"
+                    )
+        for group, updates in self.freeze_after:
+            if updates < 0 or updates % 1:
                 raise ValueError(
-                    f"lr_factors must be from 0 to {LARGEST_FACTOR:g}. Received: {group}: {factor}"
+                    f"freeze_after must be whole numbers from 0. Received: {group}: {updates}"
                 )
+
+    def _given(self) -> list[tuple[str, str]]:
+        """Every group with the name of the argument in which it was given."""
+        given = [("no_decay", group) for group in self.no_decay]
+        for name in ("lr_factors", "wd_factors", "freeze_after"):
+            given += [(name, group) for group, _ in getattr(self, name)]
+        return given
 
     def factor(self, path: str) -> float:
         """What the learning rate of this variable is multiplied by."""
-        return next(
-            (factor for group, factor in reversed(self.lr_factors) if matches(group, path)), 1.0
-        )
+        return _last(self.lr_factors, path, 1.0)
 
-    def decays(self, path: str) -> bool:
-        return not any(matches(group, path) for group in self.no_decay)
+    def decays(self, path: str) -> float:
+        """What the weight decay of this variable is multiplied by."""
+        if any(matches(group, path) for group in self.no_decay):
+            return 0.0
+        return _last(self.wd_factors, path, 1.0)
 
     def check(self, paths: Sequence[str]) -> None:
         """Raise UnknownGroupError for the first group to which none of these paths belongs."""
-        given = [("no_decay", group) for group in self.no_decay]
-        given += [("lr_factors", group) for group, _ in self.lr_factors]
-        for argument, group in given:
+        for argument, group in self._given():
             if not any(matches(group, path) for path in paths):
                 raise UnknownGroupError(argument, group, paths)
 
@@ -215,4 +245,12 @@ class VariableGroups:
             distinct,
             tuple(distinct.index(factor) for factor in factors),
             tuple(self.decays(path) for path in paths),
+            tuple(_last(self.freeze_after, path, None) for path in paths)
+            if self.freeze_after
+            else (),
         )
+
+
+def _last(pairs, path, default):
+    """The value of the last pair whose group holds the variable."""
+    return next((value for group, value in reversed(pairs) if matches(group, path)), default)

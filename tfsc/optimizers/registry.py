@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from tfsc.data.batch_plan import BatchPlan
 from tfsc.optimizers import groups
 from tfsc.optimizers.adadelta import FusedAdadelta
 from tfsc.optimizers.adagrad import FusedAdagrad
@@ -22,15 +23,19 @@ def build(
     recipe: Recipe,
     schedule: keras.optimizers.schedules.LearningRateSchedule,
     momentum: float | keras.optimizers.schedules.LearningRateSchedule,
+    plan: BatchPlan | None = None,
 ) -> keras.optimizers.Optimizer:
     """The recipe's optimizer around its schedules.
+
+    The plan tells which step ends an epoch of --freeze_after; without that none is needed.
 
     Decay is decoupled unless the recipe says otherwise: θ ← θ − rate·λ·θ, then the step, on every
     variable but those of --no_decay. This λ is the one in seed 000's tables. Names are fixed,
     because checkpoints know the optimizer's variables by them and Keras would number a second one
     in a process.
     """
-    optimizer = OPTIMIZERS[recipe.optimizer](recipe, schedule, momentum, **_clipping(recipe))
+    options = _clipping(recipe) | _freezing(recipe, plan)
+    optimizer = OPTIMIZERS[recipe.optimizer](recipe, schedule, momentum, **options)
     if recipe.lookahead:
         return Lookahead(optimizer, recipe.lookahead, recipe.lookahead_alpha, name="lookahead")
     return optimizer
@@ -41,6 +46,14 @@ def _clipping(recipe: Recipe) -> dict[str, float]:
     return {name: getattr(recipe, name) for name in names if getattr(recipe, name)}
 
 
+def _freezing(recipe: Recipe, plan: BatchPlan | None) -> dict[str, Any]:
+    """--freeze_after in steps."""
+    epochs = groups.parse_epochs(recipe.freeze_after)
+    if not epochs:
+        return {}
+    return {"freeze_after": {group: plan.step_after(epochs[group]) for group in epochs}}
+
+
 def _decay(recipe: Recipe) -> dict[str, Any]:
     """Decay and groups: the same for every optimizer."""
     return {
@@ -48,6 +61,7 @@ def _decay(recipe: Recipe) -> dict[str, Any]:
         "decoupled": recipe.decoupled,
         "no_decay": groups.parse_names(recipe.no_decay),
         "lr_factors": groups.parse_factors(recipe.lr_factors),
+        "wd_factors": groups.parse_factors(recipe.wd_factors),
     }
 
 
@@ -117,7 +131,8 @@ def _lion(recipe, schedule, momentum, **rest):
 
 def _muon(recipe, schedule, momentum, **rest):
     # Muon clips for both.
-    others = OPTIMIZERS[recipe.muon_rest](recipe, schedule, momentum)
+    freezing = {name: rest[name] for name in rest if name == "freeze_after"}
+    others = OPTIMIZERS[recipe.muon_rest](recipe, schedule, momentum, **freezing)
     how = {"momentum": momentum, "nesterov": recipe.nesterov}
     return Muon(schedule, rest=others, name="muon", **how, **_decay(recipe), **rest)
 

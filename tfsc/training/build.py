@@ -20,6 +20,7 @@ from tfsc.schedules import registry as schedules
 from tfsc.schedules import spec
 from tfsc.schedules.base import Schedule
 from tfsc.schedules.compose import ByEpoch, Scaled
+from tfsc.training.averaging import Averaging
 from tfsc.training.learner import Learner
 from tfsc.training.precision import use_xla
 
@@ -55,7 +56,8 @@ def build_learner(
         resident: the pipeline's, if it has one.
 
     Raises:
-        RecipeError: if --no_decay or --lr_factors names variables that the network does not have.
+        RecipeError: if --no_decay, --lr_factors, --wd_factors or --freeze_after names variables
+            that the network does not have.
     """
     keras.utils.set_random_seed(recipe.seed)
     plan = BatchPlan(len(data.train), recipe.batch_sizes())
@@ -64,13 +66,14 @@ def build_learner(
     momentum = build_momentum(recipe, plan) if constant is None else constant
     learner = Learner(
         models.build(recipe, data.train, classes),
-        augment.build(recipe.shift, recipe.flip, recipe.seed),
-        ema=recipe.ema,
+        augment.build(recipe.shift, recipe.flip, recipe.seed, recipe.crop, recipe.flip_mode),
+        ema=_averaging(recipe, plan),
         complete=resident,
         micro_batch=recipe.micro_batch,
+        label_smoothing=recipe.label_smoothing,
     )
     learner.compile(
-        optimizer=optimizers.build(recipe, build_schedule(recipe, plan), momentum),
+        optimizer=optimizers.build(recipe, build_schedule(recipe, plan), momentum, plan),
         jit_compile=use_xla(recipe.xla) and recipe.replicas == 1,
         steps_per_execution=recipe.steps_per_execution,
     )
@@ -83,6 +86,16 @@ def build_learner(
             f"--{error.argument}={text}: {error.rule}; no variable belongs to {group}"
         ) from None
     return learner
+
+
+def _averaging(recipe: Recipe, plan: BatchPlan) -> Averaging:
+    return Averaging(
+        recipe.ema,
+        recipe.ema_every,
+        recipe.ema_power,
+        recipe.ema_lookahead,
+        total_steps=recipe.steps or plan.first_step(recipe.epochs),
+    )
 
 
 def build_schedule(recipe: Recipe, plan: BatchPlan) -> Schedule:

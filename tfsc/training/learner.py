@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfsc.models.dropout import sample_numbers
+from tfsc.training.averaging import Averaging
 
 
 class Learner(keras.Model):
@@ -13,20 +14,25 @@ class Learner(keras.Model):
 
     A training step augments the images in float32, computes the mean cross-entropy of the logits
     (plus the network's penalties), applies the optimizer, and moves the average. The network knows
-    nothing of this: it is exported as it is.
+    nothing of this: it is exported as it is. Evaluation has the plain cross-entropy.
 
     Args:
         network: functional model from raw images to float32 logits.
-        augmentation: layer called with (images, sample numbers); None: a cast to float32.
+        augmentation: layer called with (images, sample numbers), and with visits if it has an
+            attribute `by_visit` that is true; None: a cast to float32.
         ema: decay d of the average over all float weights, ema ← d·ema + (1 − d)·w after each
-            step, BatchNorm statistics included; 0: none.
+            step, BatchNorm statistics included; 0: none. Or an `Averaging`, for an average that
+            moves in another way, or lookahead.
         complete: applied to each training batch first, in the graph; None: batches are whole.
         micro_batch: examples that pass through the network at once; a batch is a multiple of it.
             The gradients of its parts are averaged before the one update, so that rate, average
             and step count updates; BatchNorm normalises each part by itself ("ghost batches") and
             moves its statistics with each. 0: the whole batch.
+        label_smoothing: ε from 0, below 1: in training the target is 1 − ε + ε/K for the label and
+            ε/K for each other of the K classes.
 
-    Batches are dicts. Training: "image", "label" (int), "number" (int64, global sample number).
+    Batches are dicts. Training: "image", "label" (int), "number" (int64, global sample number), and
+    "visit" (int64, example and epoch) where the augmentation needs it.
     Evaluation: "image", "label", "weight" (0 for padding).
     """
 
@@ -34,23 +40,29 @@ class Learner(keras.Model):
         self,
         network: keras.Model,
         augmentation: keras.layers.Layer | None = None,
-        ema: float = 0.0,
+        ema: float | Averaging = 0.0,
         complete: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]] | None = None,
         micro_batch: int = 0,
+        label_smoothing: float = 0.0,
         name: str = "learner",
     ):
         super().__init__(name=name)
-        if not 0 <= ema < 1:
-            raise ValueError(f"ema must be at least 0 and below 1. Received: {ema}")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(
+                f"label_smoothing must be at least 0 and below 1. Received: {label_smoothing}"
+            )
         self.network = network
         self.augmentation = augmentation
-        self.ema = ema
+        self.averaging = ema if isinstance(ema, Averaging) else Averaging(ema)
         self.complete = complete
         self.micro_batch = micro_batch
+        self.label_smoothing = label_smoothing
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.accuracy_metric = keras.metrics.Mean(name="accuracy")
         self.averaged_weights = (
-            [w for w in network.weights if keras.backend.is_float_dtype(w.dtype)] if ema else []
+            [w for w in network.weights if keras.backend.is_float_dtype(w.dtype)]
+            if self.averaging.decay
+            else []
         )
         self.ema_weights = [
             keras.Variable(
@@ -85,9 +97,10 @@ class Learner(keras.Model):
         parts = self._gradients_of_parts if self.micro_batch else self._gradients
         gradients, loss, correct = parts(batch, variables)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        for average, weight in zip(self.ema_weights, self.averaged_weights, strict=True):
-            average.assign_add((1.0 - self.ema) * (weight.value - average.value))
         self.steps.assign_add(1)
+        if self.ema_weights:
+            steps = tf.convert_to_tensor(self.steps)
+            self.averaging.move(self.ema_weights, self.averaged_weights, steps)
         self.loss_metric.update_state(loss)
         self.accuracy_metric.update_state(correct)
         return {**self.get_metrics_result(), "batch_loss": loss, "learning_rate": rate}
@@ -96,10 +109,12 @@ class Learner(keras.Model):
         """Gradients (scaled, where the optimizer scales the loss), mean loss, which are correct."""
         images = tf.cast(batch["image"], tf.float32)
         if self.augmentation is not None:
-            images = self.augmentation(images, batch["number"])
+            by_visit = getattr(self.augmentation, "by_visit", False)
+            visits = (batch["visit"],) if by_visit else ()
+            images = self.augmentation(images, batch["number"], *visits)
         with tf.GradientTape() as tape, sample_numbers(batch["number"]):
             logits = self.network(images, training=True)
-            loss = tf.reduce_mean(_cross_entropy(batch["label"], logits))
+            loss = tf.reduce_mean(_cross_entropy(batch["label"], logits, self.label_smoothing))
             if penalties := self.network.losses:
                 loss += tf.add_n([tf.cast(penalty, tf.float32) for penalty in penalties])
             # Replicas' gradients are summed.
@@ -170,8 +185,20 @@ class Learner(keras.Model):
         }
 
 
-def _cross_entropy(labels, logits):
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+def smoothed_labels(labels: tf.Tensor, classes: int, smoothing: float) -> tf.Tensor:
+    """Targets (1 − ε)·onehot + ε/K, float32 [n, K].
+
+    Source: Szegedy et al., "Rethinking the Inception architecture for computer vision", 2016.
+    """
+    other = smoothing / classes
+    return tf.one_hot(labels, classes, on_value=1 - smoothing + other, off_value=other)
+
+
+def _cross_entropy(labels, logits, smoothing=0.0):
+    if not smoothing:
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    targets = smoothed_labels(labels, logits.shape[-1], smoothing)
+    return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
 
 
 def _correct(labels, logits):

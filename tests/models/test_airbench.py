@@ -1,0 +1,128 @@
+"""airbench: its size as published, and every value of a small one against NumPy."""
+
+import keras
+import numpy as np
+import numpy_layers as reference
+import pytest
+import tensorflow as tf
+from scipy.special import erf
+
+from tfsc.models.airbench import airbench
+from tfsc.models.norm import FusedBatchNormalization
+from tfsc.models.whitening import whitening_kernel
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 12, 3)).astype(np.uint8)
+
+
+def _small(widths=(30, 40), input_shape=(8, 12, 3), **arguments):
+    keras.utils.set_random_seed(0)
+    return airbench(input_shape, 5, widths, **arguments)
+
+
+def _count(variables):
+    return sum(int(np.prod(v.shape)) for v in variables)
+
+
+def _formula(widths, depth, classes=10):
+    """The stem's bias; 3×3 kernels and BatchNorm's offsets; the dense layer."""
+    count, into = 24, 24
+    for width in widths:
+        count += 9 * into * width + (depth - 1) * 9 * width * width + depth * width
+        into = width
+    return count + into * classes
+
+
+def test_parameters_are_as_many_as_published():
+    """airbench94: 1.97 million; 288 of the whitening and 2 statistics a channel do not train."""
+    whitening = np.zeros((2, 2, 3, 24), np.float32)
+    network = airbench((32, 32, 3), 10, whitening=whitening)
+    assert _formula((64, 256, 256), 2) == 1_971_352
+    assert _count(network.trainable_variables) == 1_971_352
+    assert _count(network.non_trainable_variables) == 288 + 2 * 2 * (64 + 256 + 256)
+    assert network.get_layer("group2_conv2_bn").output.shape == (None, 3, 3, 256)
+    deeper = _small((8, 16), group_depth=3, whitening=whitening)
+    assert _count(deeper.trainable_variables) == _formula((8, 16), 3, 5)
+
+
+def _gelu(x):
+    return x * (1 + erf(x / 2**0.5)) / 2
+
+
+@pytest.mark.parametrize("whitened", [True, False])
+def test_every_logit_of_a_small_network_is_numpys(whitened):
+    mean, scale = np.float32([0.3, 0.4, 0.5]), np.float32([4, 5, 6])
+    whitening = whitening_kernel((IMAGES / 255 - mean) * scale) if whitened else None
+    network = _small(whitening=whitening, group_depth=2, mean=mean, input_scale=scale,
+                     bn_epsilon=0.125, logit_scale=0.25)  # fmt: skip
+    network = reference.randomized(network)
+
+    def normed(x, name):
+        return _gelu(reference.norm(x, network.get_layer(f"{name}_bn"), 0.125))
+
+    def conv(x, name):
+        return reference.conv(x, network.get_layer(name).get_weights()[0])
+
+    kernel, bias = (w.numpy() for w in (network.layers[2].kernel, network.layers[2].bias))
+    x = _gelu(reference.conv((IMAGES / 255 - mean) * scale, kernel, bias, before=0, after=0))
+    for group in (0, 1):
+        x = conv(x, f"group{group}_conv1")
+        height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
+        x = reference.pool(x[:, :height, :width], 2, 2, np.max)
+        x = normed(x, f"group{group}_conv1")
+        x = normed(conv(x, f"group{group}_conv2"), f"group{group}_conv2")
+    expected = 0.25 * x.max((1, 2)) @ network.get_layer("logits").kernel.numpy()
+    np.testing.assert_allclose(network(IMAGES, training=False), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_convolutions_begin_as_the_identity_and_uniform_within_one_over_root_fan_in():
+    network = _small()
+    for name, into, out in (("group0_conv1", 24, 30), ("group1_conv2", 40, 40)):
+        kernel = network.get_layer(name).kernel.numpy()
+        identity = np.zeros((3, 3, into, into))
+        identity[1, 1] = np.eye(into)
+        np.testing.assert_array_equal(kernel[..., :into], identity)
+        rest = np.abs(kernel[..., into:])
+        if out > into:
+            bound = (9 * into) ** -0.5
+            assert 0.99 * bound < rest.max() <= bound
+    head = np.abs(network.get_layer("logits").kernel.numpy())
+    assert 0.95 * 40**-0.5 < head.max() <= 40**-0.5
+    plain = _small(identity_init=False, group_depth=3)
+    one, other = (plain.get_layer(f"group0_conv{i}").kernel.numpy() for i in (2, 3))
+    assert (one != 0).all() and (one == other).mean() < 0.01
+
+
+def test_settings_reach_the_layers():
+    network = _small(activation="silu", l2=0.5, dropout=0.25, dropout_seed=7, bn_momentum=0.75)
+    norms = [layer for layer in network.layers if isinstance(layer, FusedBatchNormalization)]
+    assert {(n.momentum, n.epsilon, n.scale) for n in norms} == {(0.75, 1e-12, False)}
+    assert (network.get_layer("dropout").rate, network.get_layer("dropout").seed) == (0.25, 7)
+    assert network.get_layer("stem_act").activation is keras.activations.silu
+    kernels = [layer.kernel for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    squares = sum(np.sum(kernel.numpy() ** 2.0) for kernel in kernels)
+    np.testing.assert_allclose(float(tf.add_n(network.losses)), 0.5 * squares, rtol=1e-5)
+    assert "logit_scale" not in {layer.name for layer in _small(logit_scale=1).layers}
+
+
+def test_only_the_ends_of_a_16_bit_network_are_float32():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    network = _small(whitening=np.zeros((2, 2, 3, 24), np.float32))
+    dtypes = {name: network.get_layer(name).compute_dtype
+              for name in ("whitening", "stem_act", "group0_conv1", "logits")}  # fmt: skip
+    assert dtypes == {"whitening": "float32", "stem_act": "bfloat16",
+                      "group0_conv1": "bfloat16", "logits": "float32"}  # fmt: skip
+    assert network(IMAGES, training=False).dtype == tf.float32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "received"),
+    [
+        ({"widths": ()}, r"\(\)"),
+        ({"widths": (4, 0)}, r"\(4, 0\)"),
+        ({"group_depth": 0}, "0"),
+        ({"input_shape": (4, 8, 3)}, r"input_shape=\(4, 8, 3\)"),
+    ],
+)
+def test_arguments_out_of_range_are_named(arguments, received):
+    with pytest.raises(ValueError, match=f"Received: {received}"):
+        _small(**arguments)
