@@ -3,7 +3,8 @@
 from absl import flags
 
 from tfsc import command_line
-from tfsc.recipe import Recipe, define_flags
+from tfsc.recipe import Recipe
+from tfsc.recipe_flags import define_flags
 
 
 def recipe_of(*arguments: str) -> Recipe:

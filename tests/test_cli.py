@@ -325,12 +325,12 @@ def test_a_mistake_in_flags_of_the_other_commands_is_one_line(
 def test_a_flagfile_from_a_newer_version_is_refused_with_line_flag_and_version(
     command, arguments, tmp_path, fault
 ):
-    (tmp_path / "new.flags").write_text("# From tfsc 9\n\n--warmup_mode=3\n")
+    (tmp_path / "new.flags").write_text("# From tfsc 9\n\n--zeta_window=3\n")
     result = _run(command, *arguments, "--flagfile=new.flags", cwd=tmp_path)
     _assert_refused(result, command, tmp_path, before=["new.flags"])
     assert result.stderr == (
-        f"tfsc.{command}: new.flags line 3: --warmup_mode=3: this version of tfsc "
-        f"({tfsc.__version__}) has no flag named warmup_mode; the file may be for a newer version\n"
+        f"tfsc.{command}: new.flags line 3: --zeta_window=3: this version of tfsc "
+        f"({tfsc.__version__}) has no flag named zeta_window; the file may be for a newer version\n"
     )
     if command == "train":
         fault("bad input", "flagfile from a newer version, unknown flag", _outcome_text(result))
@@ -345,8 +345,8 @@ def test_an_almost_right_name_in_a_flagfile_gets_a_hint(tmp_path, fault):
 
 
 def test_undefok_lets_a_flagfile_from_a_newer_version_pass(tmp_path):
-    (tmp_path / "new.flags").write_text("--warmup_mode=3\n--nolookahead\n")
-    arguments = ["--undefok=warmup_mode,lookahead", "--flagfile=new.flags", "--only_check_args"]
+    (tmp_path / "new.flags").write_text("--zeta_window=3\n--nolookahead\n")
+    arguments = ["--undefok=zeta_window,lookahead", "--flagfile=new.flags", "--only_check_args"]
     assert _run("train", *arguments, cwd=tmp_path).returncode == 0
 
 
@@ -464,7 +464,15 @@ def _assert_recipe_or_plain_refusal(arguments):
         # Only a value beside another can be one that was not typed: --wd with --optimizer=adam.
         names = [*_names_in(arguments), "--wd=0.19", "unexpected words: "]
         assert any(name in first for name in names)
-        texts = ("schedule", "momentum", "batch_schedule", "no_decay", "lr_factors")
+        texts = (
+            "schedule",
+            "momentum",
+            "batch_schedule",
+            "no_decay",
+            "lr_factors",
+            "wd_factors",
+            "freeze_after",
+        )
         with_caret = tuple(f"--{name}: " for name in texts)
         assert not more or (first.startswith(with_caret) and len(more) == 2)
         assert cli.presentable(error) == str(error)

@@ -119,10 +119,10 @@ def test_a_file_may_be_read_twice_one_after_the_other():
 
 
 def test_an_unknown_flag_names_file_line_and_version():
-    _write(a="--flagfile=b.flags\n", b="\n--warmup_mode=3\n")
+    _write(a="--flagfile=b.flags\n", b="\n--zeta_window=3\n")
     assert _refusal("--flagfile=a.flags") == (
-        f"b.flags line 2: --warmup_mode=3: this version of tfsc ({__version__}) has no flag named "
-        "warmup_mode; the file may be for a newer version"
+        f"b.flags line 2: --zeta_window=3: this version of tfsc ({__version__}) has no flag named "
+        "zeta_window; the file may be for a newer version"
     )
 
 

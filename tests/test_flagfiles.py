@@ -12,6 +12,7 @@ from tfsc import recipe
 from tfsc.data.batch_plan import BatchPlan
 from tfsc.data.examples import Examples
 from tfsc.data.split import Split
+from tfsc.recipe_flags import define_flags
 from tfsc.training.build import build_learner, build_schedule
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +22,7 @@ FLAGFILES = sorted((ROOT / "flags").rglob("*.flags"))
 def _read(path: Path) -> recipe.Recipe:
     values = flags.FlagValues()
     flags.DEFINE_multi_string("flagfile", [], "", flag_values=values)
-    recipe.define_flags("test", flag_values=values)
+    define_flags("test", flag_values=values)
     values(["test", f"--flagfile={path}"])
     return recipe.Recipe.from_flags(values)
 

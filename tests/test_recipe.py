@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tfsc import __version__
 from tfsc.errors import RecipeError
 from tfsc.flagfile import shown
-from tfsc.recipe import Recipe, define_flags, settings
+from tfsc.recipe import Recipe, settings
+from tfsc.recipe_flags import define_flags
 from tfsc.schedules import language
 
 _FUZZ = hypothesis_settings(max_examples=80, deadline=None)

@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from tfsc import cli, recipe
+from tfsc import cli, recipe, recipe_flags
 from tfsc.errors import ExportError, RecipeError
 
 _EXPORT = flags.DEFINE_string(
@@ -50,5 +50,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe.define_flags(sys.argv[0], _DATA_SETTINGS, unset=True)
+    recipe_flags.define_flags(sys.argv[0], _DATA_SETTINGS, unset=True)
     cli.run(main, check=_given)

@@ -16,7 +16,7 @@ import sys
 
 from absl import flags
 
-from tfsc import cli, lr_options, recipe
+from tfsc import cli, lr_options, recipe, recipe_flags
 
 
 def main() -> None:
@@ -29,11 +29,11 @@ def main() -> None:
 
 
 def _define_flags() -> None:
-    recipe.define_flags(sys.argv[0], lr_options.recipe_names())
+    recipe_flags.define_flags(sys.argv[0], lr_options.recipe_names())
     # Listed by --helpfull only.
-    recipe.define_flags(recipe.__name__, lr_options.NOT_USED)
+    recipe_flags.define_flags(recipe.__name__, lr_options.NOT_USED)
     for name, setting in lr_options.SETTINGS.items():
-        recipe.define_flag(name, setting, lr_options.DEFAULTS.get(name), sys.argv[0])
+        recipe_flags.define_flag(name, setting, lr_options.DEFAULTS.get(name), sys.argv[0])
 
 
 if __name__ == "__main__":

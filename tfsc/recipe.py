@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from tfsc import __version__
+from tfsc import __version__, recipe_rules
 from tfsc.errors import RecipeError
 from tfsc.flagfile import shown
 from tfsc.optimizers import groups
@@ -38,23 +38,6 @@ def _setting(default: Any, help: str, **rule: Any) -> Any:
 _LIMIT = 10_000_000  # a bound that only a typing error exceeds
 _RESIDUAL = ("resnet_v2", "resnet_smith", "wide_resnet")
 _NORMALIZED = (*_RESIDUAL, "airbench")
-
-_DECOUPLED_ONLY = ("adamw", "adamwr", "sgdw", "lion", "muon")
-# Settings of some optimizers only: beside others they keep their defaults.
-_OF_OPTIMIZERS = {
-    "momentum": ("sgd", "sgdw", "muon"),
-    "nesterov": ("sgd", "sgdw", "muon"),
-    "beta_1": ("adamw", "adamwr", "adam", "lion"),
-    "beta_2": ("adamw", "adamwr", "adam", "rmsprop", "adadelta", "lion"),
-    "epsilon": ("adamw", "adamwr", "adam", "rmsprop", "adagrad", "adadelta"),
-    "muon_rest": ("muon",),
-}
-_GROUPS = {
-    "no_decay": groups.parse_names,
-    "lr_factors": groups.parse_factors,
-    "wd_factors": groups.parse_factors,
-    "freeze_after": groups.parse_epochs,
-}
 
 
 @dataclass(frozen=True)
@@ -453,159 +436,10 @@ class Recipe:
                 received = shown(value if isinstance(value, str) else repr(value))
                 raise RecipeError(f"--{name}={received}: {error}") from None
             object.__setattr__(self, name, value)
-        self._check_together()
-
-    def _check_together(self) -> None:
-        """Rules about one value beside another, and about texts with a language of their own."""
-        if not self.dataset or not all(c.isalnum() or c in "_-./:" for c in self.dataset):
-            raise RecipeError(
-                f"--dataset={shown(self.dataset)}: must be 'digits' or the name of a TFDS dataset "
-                "(letters, digits and _ - . / :)"
-            )
-        if ".." in self.dataset or self.dataset.startswith("/"):
-            raise RecipeError(f"--dataset={shown(self.dataset)}: must be a name, not a path")
-        for name, parse in (
-            ("schedule", self.parsed_schedule),
-            ("momentum", self.parsed_momentum),
-            ("batch_schedule", self.batch_sizes),
-        ):
-            try:
-                parse()
-            except language.ScheduleSyntaxError as error:
-                raise RecipeError(f"--{name}: {error}") from None
-        for _, size in self.batch_sizes() if self.micro_batch else ():
-            if size % self.micro_batch:
-                raise RecipeError(
-                    f"--micro_batch={self.micro_batch}: must divide the batch size {size}"
-                )
-        if self.flip_mode != Recipe.flip_mode and not self.flip:
-            raise RecipeError(
-                f"--flip_mode={self.flip_mode}: must be {Recipe.flip_mode} with --flip=false"
-            )
-        self._check_network()
-        stacks = len(self.stack_units)
-        if stacks > 16:  # each halves the image
-            units = shown(",".join(map(str, self.stack_units)))
-            raise RecipeError(f"--stack_units={units}: must have at most 16 stacks, has {stacks}")
-        if len(self.shortcut_kernels) == 1:
-            object.__setattr__(self, "shortcut_kernels", self.shortcut_kernels * stacks)
-        if len(self.shortcut_kernels) != stacks:
-            kernels = shown(",".join(map(str, self.shortcut_kernels)))
-            raise RecipeError(
-                f"--shortcut_kernels={kernels}: must be one size or as many as --stack_units has "
-                f"stacks ({stacks})"
-            )
-        if any(kernel % 2 == 0 for kernel in self.shortcut_kernels):
-            kernels = shown(",".join(map(str, self.shortcut_kernels)))
-            raise RecipeError(f"--shortcut_kernels={kernels}: kernel sizes must be odd")
-        self._check_optimizer()
-        self._check_replicas()
-
-    def _check_optimizer(self) -> None:
-        name = self.optimizer
-        if not self.decoupled and name in _DECOUPLED_ONLY:
-            raise RecipeError(
-                f"--decoupled=false: must be true with --optimizer={name}, whose decay is decoupled"
-            )
-        if name == "adam" and self.wd != 0 and self.decoupled:
-            raise RecipeError(
-                f"--wd={self.wd:g}: must be 0 with --optimizer=adam, which has no decoupled decay; "
-                "add --wd=0 (and --l2=1e-4 for Atienza's penalty), or --nodecoupled for decay in "
-                "the gradient, or use --optimizer=adamw"
-            )
-        if name == "adamwr":
-            self._check_adamwr()
-        used = {name, self.muon_rest} if name == "muon" else {name}
-        for setting, optimizers in _OF_OPTIMIZERS.items():
-            value, default = getattr(self, setting), getattr(Recipe, setting)
-            if value != default and not used & set(optimizers):
-                rule = settings()[setting]
-                raise RecipeError(
-                    f"--{setting}={rule.text(value)}: must be {rule.text(default)} with "
-                    f"--optimizer={name}; it is of {', '.join(optimizers)}"
-                )
-        clips = [n for n in ("clipnorm", "global_clipnorm", "clipvalue") if getattr(self, n)]
-        if len(clips) > 1:
-            raise RecipeError(
-                f"--{clips[1]}={getattr(self, clips[1]):g}: must be 0 with "
-                f"--{clips[0]}={getattr(self, clips[0]):g}: gradients are clipped in one way"
-            )
-        if self.lookahead_alpha != Recipe.lookahead_alpha and not self.lookahead:
-            raise RecipeError(
-                f"--lookahead_alpha={self.lookahead_alpha:g}: must be "
-                f"{Recipe.lookahead_alpha:g} without --lookahead"
-            )
-        for setting in ("ema_every", "ema_power", "ema_lookahead"):
-            value, default = getattr(self, setting), getattr(Recipe, setting)
-            if value != default and not self.ema:
-                rule = settings()[setting]
-                raise RecipeError(
-                    f"--{setting}={rule.text(value)}: must be {rule.text(default)} without --ema"
-                )
-        for setting, parse in _GROUPS.items():
-            try:
-                parse(getattr(self, setting))
-            except groups.GroupSyntaxError as error:
-                raise RecipeError(f"--{setting}: {error}") from None
-
-    def _check_adamwr(self) -> None:
-        schedule = self.parsed_schedule()
-        if not (isinstance(schedule, spec.Call) and schedule.family == "warm_restarts"):
-            raise RecipeError(
-                f"--schedule={shown(self.schedule)}: must be warm_restarts(…) with "
-                "--optimizer=adamwr, whose decay depends on the length of a restart"
-            )
-        if not schedule["rate"]:
-            raise RecipeError("--schedule: its rate must be above 0 with --optimizer=adamwr")
-        if self.batch_schedule:
-            raise RecipeError(
-                f"--batch_schedule={shown(self.batch_schedule)}: must be empty with "
-                "--optimizer=adamwr"
-            )
-
-    def _check_network(self) -> None:
-        """A setting of other networks would be ignored: it must have its default."""
-        for field in dataclasses.fields(self):
-            setting, value = settings()[field.name], getattr(self, field.name)
-            if not setting.models or self.model in setting.models or value == field.default:
-                continue
-            if field.name == "shortcut_kernels" and {*value} == {*field.default}:
-                continue  # the default, once for each stack
-            raise RecipeError(
-                f"--{field.name}={shown(setting.text(value))}: must be left at "
-                f"{setting.text(field.default)} with --model={self.model}; it is a setting of "
-                f"{', '.join(setting.models)}"
-            )
-
-    def _check_replicas(self) -> None:
-        if self.replicas == 1:
-            return
-        if self.batch_size % self.replicas:
-            raise RecipeError(
-                f"--replicas={self.replicas}: must divide --batch_size={self.batch_size} into "
-                "equal shares"
-            )
-        # What Keras or TensorFlow cannot do under a strategy, or what nobody has tried here.
-        for name, bad, allowed in (
-            ("steps_per_execution", self.steps_per_execution > 1, "1"),
-            ("xla", self.xla == "on", "auto or off"),
-            ("precision", self.precision == "fp16", "fp32, tf32 or bf16"),
-            ("data_on", self.data_on != "host", "host"),
-            ("micro_batch", self.micro_batch > 0, "0"),
-            ("batch_schedule", self.batch_schedule != "", "empty"),
-            ("ema_every", self.ema_every > 1, "1"),
-            ("ema_power", self.ema_power > 0, "0"),
-            ("ema_lookahead", self.ema_lookahead, "false"),
-            # Each replica would clip its own share of the gradient.
-            ("clipnorm", self.clipnorm > 0, "0"),
-            ("global_clipnorm", self.global_clipnorm > 0, "0"),
-            ("clipvalue", self.clipvalue > 0, "0"),
-        ):
-            if bad:
-                raise RecipeError(
-                    f"--{name}={getattr(self, name)}: must be {allowed} with "
-                    f"--replicas={self.replicas}"
-                )
+        kernels = self.shortcut_kernels
+        if len(kernels) == 1:  # one size for all stacks
+            object.__setattr__(self, "shortcut_kernels", kernels * len(self.stack_units))
+        recipe_rules.check(self)
 
     @classmethod
     def from_flags(cls, flag_values: flags.FlagValues = flags.FLAGS) -> "Recipe":
@@ -706,74 +540,3 @@ _SETTINGS = {field.name: field.metadata["setting"] for field in dataclasses.fiel
 def settings() -> dict[str, Setting]:
     """Every field's `Setting`, by name, in order of declaration."""
     return _SETTINGS
-
-
-class _SettingParser(flags.ArgumentParser):
-    """Lets absl read a flag by the rule of its `Setting`."""
-
-    def __init__(self, setting: Setting):
-        super().__init__()
-        self._setting = setting
-        self.syntactic_help = setting.rule
-
-    def parse(self, argument: Any) -> Any:
-        if isinstance(argument, str):
-            return self._setting.parse(argument)
-        return self._setting.check(argument)
-
-    def flag_type(self) -> str:
-        return self._setting.kind.__name__
-
-
-class _SettingSerializer(flags.ArgumentSerializer):
-    def __init__(self, setting: Setting):
-        super().__init__()
-        self._setting = setting
-
-    def serialize(self, value: Any) -> str:
-        return self._setting.text(value)
-
-
-def define_flags(
-    module: str,
-    names: tuple[str, ...] | None = None,
-    flag_values: flags.FlagValues = flags.FLAGS,
-    unset: bool = False,
-) -> None:
-    """Define absl flags from the recipe's fields.
-
-    Args:
-        module: name under which `--help` lists them; a command passes `sys.argv[0]`.
-        names: which fields; default all.
-        flag_values: where to define them.
-        unset: give them no default, so that a command can tell what was typed.
-    """
-    for field in dataclasses.fields(Recipe):
-        if names is None or field.name in names:
-            default = None if unset else field.default
-            define_flag(field.name, settings()[field.name], default, module, flag_values)
-
-
-def define_flag(
-    name: str,
-    setting: Setting,
-    default: Any,
-    module: str,
-    flag_values: flags.FlagValues = flags.FLAGS,
-) -> None:
-    """Define one absl flag that is read by the rule of its `Setting`.
-
-    Args:
-        name: of the flag.
-        setting: its help and rule.
-        default: None: it has no value unless it is typed.
-        module, flag_values: as in `define_flags`.
-    """
-    if setting.kind is bool:
-        flag = flags.BooleanFlag(name, default, setting.help)
-        flag.parser = _SettingParser(setting)
-    else:
-        parser, serializer = _SettingParser(setting), _SettingSerializer(setting)
-        flag = flags.Flag(parser, serializer, name, default, setting.help)
-    flags.DEFINE_flag(flag, flag_values, module_name=module)
-    flag_values.register_key_flag_for_module(module, flag)

@@ -8,7 +8,7 @@ Running the same command again resumes the run where it stopped.
 
 import sys
 
-from tfsc import cli, recipe
+from tfsc import cli, recipe, recipe_flags
 
 
 def main() -> None:
@@ -21,5 +21,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe.define_flags(sys.argv[0])
+    recipe_flags.define_flags(sys.argv[0])
     cli.run(main, check=recipe.Recipe.from_flags)

@@ -33,7 +33,8 @@ sys.path.insert(0, str(ROOT))
 
 from tfsc import __version__, cli, command_line  # noqa: E402
 from tfsc.errors import Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError  # noqa: E402
-from tfsc.recipe import Recipe, define_flags  # noqa: E402
+from tfsc.recipe import Recipe  # noqa: E402
+from tfsc.recipe_flags import define_flags  # noqa: E402
 from tfsc.reporting.repeats import run_row, table, write_repeats  # noqa: E402
 from tfsc.reporting.run_directory import default_run_dir, read_json, read_recipe  # noqa: E402
 
