@@ -24,6 +24,7 @@ import tensorflow as tf
 from tfsc import files
 from tfsc.errors import ExportError, RecipeError, one_line
 from tfsc.models import registry  # noqa: F401 (registers every layer that a .keras file may name)
+from tfsc.models.activation import portable
 from tfsc.recipe import Recipe
 
 CLASS_NAMES_FILE = "class_names.txt"
@@ -119,12 +120,14 @@ def _write_saved_model(network: keras.Model, class_names: tuple[str, ...], direc
     module.class_names = tf.saved_model.Asset(str(names_file))
 
     def serve(images):
-        logits = network(tf.cast(images, tf.float32), training=False)
+        with portable():
+            logits = network(tf.cast(images, tf.float32), training=False)
         return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
 
     shape = (None, *network.input_shape[1:])
     signatures = {
-        name: tf.function(serve, [tf.TensorSpec(shape, dtype, name="images")])
+        # Autograph would take the context apart.
+        name: tf.function(serve, [tf.TensorSpec(shape, dtype, name="images")], autograph=False)
         for name, dtype in (("serving_default", tf.float32), ("uint8", tf.uint8))
     }
     tf.saved_model.save(module, str(directory / "saved_model"), signatures)
