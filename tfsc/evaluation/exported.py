@@ -120,17 +120,16 @@ def _write_saved_model(network: keras.Model, class_names: tuple[str, ...], direc
     module.class_names = tf.saved_model.Asset(str(names_file))
 
     def serve(images):
-        with portable():
-            logits = network(tf.cast(images, tf.float32), training=False)
+        logits = network(tf.cast(images, tf.float32), training=False)
         return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
 
     shape = (None, *network.input_shape[1:])
     signatures = {
-        # Autograph would take the context apart.
-        name: tf.function(serve, [tf.TensorSpec(shape, dtype, name="images")], autograph=False)
+        name: tf.function(serve, [tf.TensorSpec(shape, dtype, name="images")])
         for name, dtype in (("serving_default", tf.float32), ("uint8", tf.uint8))
     }
-    tf.saved_model.save(module, str(directory / "saved_model"), signatures)
+    with portable():  # traced here, Keras' own function of the network too
+        tf.saved_model.save(module, str(directory / "saved_model"), signatures)
     names_file.unlink()
 
 
