@@ -24,6 +24,7 @@ import tensorflow as tf
 from tfsc import files
 from tfsc.errors import ExportError, RecipeError, one_line
 from tfsc.models import registry  # noqa: F401 (registers every layer that a .keras file may name)
+from tfsc.models.activation import portable
 from tfsc.recipe import Recipe
 
 CLASS_NAMES_FILE = "class_names.txt"
@@ -127,7 +128,8 @@ def _write_saved_model(network: keras.Model, class_names: tuple[str, ...], direc
         name: tf.function(serve, [tf.TensorSpec(shape, dtype, name="images")])
         for name, dtype in (("serving_default", tf.float32), ("uint8", tf.uint8))
     }
-    tf.saved_model.save(module, str(directory / "saved_model"), signatures)
+    with portable():  # traced here, Keras' own function of the network too
+        tf.saved_model.save(module, str(directory / "saved_model"), signatures)
     names_file.unlink()
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from keras import initializers, layers, regularizers
 
 from tfsc.models import parts
+from tfsc.models.activation import FusedActivation
 from tfsc.models.identity_filters import IdentityFilters
 from tfsc.models.norm import FusedBatchNormalization
 from tfsc.models.whitening import WhiteningConv2D
@@ -94,7 +95,7 @@ def airbench(
         x = FusedBatchNormalization(
             momentum=bn_momentum, epsilon=bn_epsilon, scale=False, name=f"{name}_bn"
         )(x)
-        return layers.Activation(activation, name=f"{name}_act")(x)
+        return FusedActivation(activation, name=f"{name}_act")(x)
 
     inputs, x = parts.images(input_shape, mean, input_scale)
     if whitening is None:
@@ -111,7 +112,7 @@ def airbench(
         stem = WhiteningConv2D(whitening.shape[-1], _STEM, dtype="float32", name="whitening")
         x = stem(x)
         stem.set_kernel(whitening)
-    x = layers.Activation(activation, name="stem_act")(x)
+    x = FusedActivation(activation, name="stem_act")(x)
     for group, width in enumerate(widths):
         for index in range(1, group_depth + 1):
             name = f"group{group}_conv{index}"
