@@ -132,7 +132,7 @@ def plot_accuracies(
     axes.set_xlim(rates[0] if log else 0, rates[-1])
     every = [accuracy for sweep in sweeps.values() for _, accuracy in sweep.measured]
     axes.set_ylim(0, 1.1 * max(every, default=best))
-    axes.legend(loc="lower center", fontsize=8, frameon=False)
+    axes.legend(loc="best", fontsize=8, framealpha=0.8)
     mark(axes, {name: bound.rate for name, bound in bounds.items()})
     _save(figure, path)
 

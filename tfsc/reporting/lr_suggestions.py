@@ -274,7 +274,8 @@ def _bounds(
     if first is None:
         never = Suggestion(None, "the accuracy never exceeds chance")
         return never, never
-    base, best = Suggestion(float(rates[first])), smoothed[first]
+    early = "at most: the first evaluation is off chance already" if first == 0 else ""
+    base, best = Suggestion(float(rates[first]), early), smoothed[first]
     for index in range(first, len(smoothed)):
         best = max(best, smoothed[index])
         if smoothed[index] < STAYS_HIGH * best:

@@ -36,7 +36,7 @@ def plot_curves(
         3, 1, figsize=(8, 10), sharex=True, height_ratios=(3, 3, 2), layout="constrained"
     )
     figure.suptitle(title, fontsize=11)
-    marker = {"marker": "o", "markersize": 3, "linewidth": 1.4}
+    marker = {"marker": "o", "markersize": 3, "linewidth": 1.4, "clip_on": False}
 
     accuracy.axhline(0.92, color="green", linewidth=1)
     accuracy.axhline(0.93, color="green", linewidth=1, linestyle=":")

@@ -36,9 +36,10 @@ def build_data(recipe: Recipe, source: Source) -> tuple[Split, TrainingPipeline]
     largest = max(size for _, size in recipe.batch_sizes())
     if largest > len(data.train):
         name = "batch_schedule" if recipe.batch_schedule else "batch_size"
+        goes_to = f", goes to {largest}" if recipe.batch_schedule else ""
         raise DataError(
             f"--{name}={getattr(recipe, name)}: must be at most the {len(data.train)} training "
-            f"examples, goes to {largest}"
+            f"examples{goes_to}"
         )
     plan = BatchPlan(len(data.train), recipe.batch_sizes())
     return data, TrainingPipeline(data.train, plan, recipe.seed, recipe.data_on)
