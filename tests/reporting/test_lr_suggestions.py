@@ -198,6 +198,12 @@ def test_a_single_dip_is_neither_a_fall_nor_ragged():
     assert _read(accuracies).max_lr == Suggestion(1.2)
 
 
+def test_a_dip_near_chance_is_no_fall():
+    found = _read([0.14] * 5 + [0.11] * 5 + [0.8] * 11)
+    assert found.base_lr.rate == 0.1
+    assert found.max_lr.rate == 2.1
+
+
 def test_the_criterion_is_nine_tenths_of_the_best():
     assert _read([0.8] * 6 + [0.72] * 3).stays_high  # .72 is .9 of it (in floats, above)
     assert not _read([0.8] * 6 + [0.71] * 3).stays_high

@@ -198,7 +198,8 @@ class AccuracyRange:
         off_chance: the accuracy that is taken for learning: chance + 3·√(chance·(1 − chance)/n).
         base_lr: the first rate whose smoothed accuracy exceeds it.
         max_lr: the last rate before the smoothed accuracy falls below 0.9 of its best so far, that
-            is, falls or becomes ragged; looked for from base_lr on.
+            is, falls or becomes ragged; looked for once it has gained a fifth of what chance
+            leaves.
         last_third: mean accuracy over the last third of the planned evaluations.
         ratio: last_third over the best smoothed accuracy.
         stays_high: the criterion of super-convergence.
@@ -253,7 +254,7 @@ def accuracy_range(
     last_third = float(np.mean(complete[-math.ceil(planned / 3) :]))
     best = max(smoothed, default=chance)
     ratio = last_third / best if best > 0 else 0.0
-    base, top = _bounds(rates, smoothed, off_chance, whole=len(rates) == planned)
+    base, top = _bounds(rates, smoothed, chance, off_chance, whole=len(rates) == planned)
     return AccuracyRange(
         smoothed=smoothed,
         chance=chance,
@@ -267,9 +268,15 @@ def accuracy_range(
 
 
 def _bounds(
-    rates: Sequence[float], smoothed: Sequence[float], off_chance: float, whole: bool
+    rates: Sequence[float],
+    smoothed: Sequence[float],
+    chance: float,
+    off_chance: float,
+    whole: bool,
 ) -> tuple[Suggestion, Suggestion]:
     """base_lr and max_lr."""
+    # Near chance, a fall by a tenth is noise.
+    learned = chance + LEARNS * (1 - chance)
     first = next((i for i, value in enumerate(smoothed) if value > off_chance), None)
     if first is None:
         never = Suggestion(None, "the accuracy never exceeds chance")
@@ -278,7 +285,7 @@ def _bounds(
     base, best = Suggestion(float(rates[first]), early), smoothed[first]
     for index in range(first, len(smoothed)):
         best = max(best, smoothed[index])
-        if smoothed[index] < STAYS_HIGH * best:
+        if best >= learned and smoothed[index] < STAYS_HIGH * best:
             return base, Suggestion(float(rates[index - 1]))
     note = "at least: the accuracy does not fall" if whole else "then the loss was not finite"
     return base, Suggestion(float(rates[-1]), note)
