@@ -12,7 +12,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--write-faults",
         action="store_true",
-        help=f"write the table of {faults.DOCUMENT.name} from this run (run all tests)",
+        help=f"write the table of {faults.DOCUMENT.name} from this run (run all tests: -m "slow or not slow")",
     )
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from commands import environment
 
 from tfsc.reporting.compare import differences
@@ -23,6 +24,7 @@ RECIPE = {
 }
 
 
+@pytest.mark.slow
 def test_kill_9_at_each_instant_of_one_run_changes_no_bit(tmp_path, fault):
     """AdamW in fp32; tests/tools/test_crash_test.py kills SGD in bf16."""
     settings = [f"{name}={value}" for name, value in RECIPE.items()]
