@@ -12,7 +12,8 @@ def pytest_addoption(parser):
     parser.addoption(
         "--write-faults",
         action="store_true",
-        help=f"write the table of {faults.DOCUMENT.name} from this run (run all tests: -m "slow or not slow")",
+        help=f"write the table of {faults.DOCUMENT.name} from this run (all tests: -m 'slow or not "
+        "slow')",
     )
 
 
