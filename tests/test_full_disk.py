@@ -50,6 +50,7 @@ def _train(*flags):
     return shlex.join(command("train", *RECIPE, *flags))
 
 
+@pytest.mark.slow  # tests/training/test_storage_faults.py fills disks in this process
 def test_a_full_file_system_stops_the_run_and_room_lets_it_go_on(tmp_path, fault):
     (tmp_path / "disk").mkdir()
     (tmp_path / "small").mkdir()

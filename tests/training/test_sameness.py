@@ -32,6 +32,9 @@ _ONE_THREAD = dict.fromkeys(
 )
 
 
+pytestmark = pytest.mark.slow  # several runs; tests/models/test_norm.py has replicas in small
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Run directories by what was different: both processes work beside this one."""
