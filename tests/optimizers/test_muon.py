@@ -35,7 +35,10 @@ def newton_schulz(u, steps):
 
 def muon(w, g, rate, momentum, state, nesterov=True, steps=3, renormalize=True):
     """One update; kernels as matrices of out × (in·height·width), as in PyTorch."""
-    as_matrix = lambda v: v.transpose(3, 2, 0, 1).reshape(v.shape[-1], -1)  # noqa: E731
+
+    def as_matrix(v):
+        return v.transpose(3, 2, 0, 1).reshape(v.shape[-1], -1)
+
     height, width, inputs, out = w.shape
     g, w = as_matrix(g), as_matrix(w)
     state["b"] = momentum * state.get("b", 0) + g

@@ -114,7 +114,10 @@ RULES = {
 
 def start_and_gradients():
     rng = np.random.default_rng(0)
-    draw = lambda: {name: rng.normal(size=shape) for name, shape in SHAPES.items()}  # noqa: E731
+
+    def draw():
+        return {name: rng.normal(size=shape) for name, shape in SHAPES.items()}
+
     return draw(), [draw() for _ in range(STEPS)]
 
 

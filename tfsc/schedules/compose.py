@@ -3,6 +3,7 @@
 import keras
 
 from tfsc.schedules.base import Schedule, above_zero, at_least, one_of
+from tfsc.schedules.spec import WARMUP_START
 
 
 class _Around(Schedule):
@@ -76,9 +77,8 @@ class Warmup(_Around):
         super().__init__()
         self.then = then
         self.steps = above_zero("steps", steps)
-        self.policy = one_of("policy", policy, ("gradual", "constant"))
-        default = 0.0 if policy == "gradual" else 0.1
-        self.start = at_least("start", default if start is None else start, 0)
+        self.policy = one_of("policy", policy, tuple(WARMUP_START))
+        self.start = at_least("start", WARMUP_START[policy] if start is None else start, 0)
         if self.start > 1:
             raise ValueError(f"start must be at most 1. Received: {start}")
 

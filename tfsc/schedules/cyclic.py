@@ -5,8 +5,7 @@ import math
 import keras
 
 from tfsc.schedules.base import Schedule, above_zero, at_least, one_of
-
-POLICIES = ("triangular", "triangular2", "exp_range", "sine", "welch")
+from tfsc.schedules.spec import CYCLIC_POLICIES
 
 
 @keras.saving.register_keras_serializable("tfsc")
@@ -50,7 +49,7 @@ class Cyclic(Schedule):
         super().__init__()
         self.low, self.high = at_least("low", low, 0), at_least("high", high, 0)
         self.half_cycle = above_zero("half_cycle", half_cycle)
-        self.policy = one_of("policy", policy, POLICIES)
+        self.policy = one_of("policy", policy, CYCLIC_POLICIES)
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma must be above 0 and at most 1. Received: {gamma}")
         self.gamma = gamma

@@ -12,6 +12,9 @@ from tfsc.schedules.syntax import number_text
 
 SHAPES = ("lin", "cos", "half", "exp", "const")
 LEAST_MULT = 1.01  # of warm restarts that grow: a run may have only so many
+CYCLIC_POLICIES = ("triangular", "triangular2", "exp_range", "sine", "welch")
+# The share of a rate at which its warm-up starts, by policy.
+WARMUP_START = {"gradual": 0.0, "constant": 0.1}
 HIGHEST = 1e30  # of a rate: float32 holds no more than 3e38
 
 
@@ -139,7 +142,7 @@ FAMILIES: dict[str, dict[str, Parameter]] = {
         "policy": Parameter(
             "word",
             "triangular",
-            choices=("triangular", "triangular2", "exp_range", "sine", "welch"),
+            choices=CYCLIC_POLICIES,
         ),
         "gamma": Parameter("factor", optional=True),
         "cycles": Parameter("number", optional=True),
@@ -179,7 +182,7 @@ FAMILIES: dict[str, dict[str, Parameter]] = {
     },
     "warmup": {
         "length": Parameter("duration"),
-        "policy": Parameter("word", "gradual", choices=("gradual", "constant")),
+        "policy": Parameter("word", "gradual", choices=tuple(WARMUP_START)),
         "start": Parameter("fraction", optional=True),
     },
 }
@@ -210,7 +213,7 @@ class Call:
         """The rate at its beginning; of a warmup, its share of what follows."""
         arguments = dict(self.arguments)
         if self.family == "warmup":
-            default = 0.0 if arguments["policy"] == "gradual" else 0.1
+            default = WARMUP_START[arguments["policy"]]
             return default if arguments["start"] is None else arguments["start"]
         if self.family == "one_cycle" and arguments["start"] is not None:
             return arguments["start"]

@@ -95,8 +95,13 @@ def _averaging(recipe: Recipe, plan: BatchPlan) -> Averaging:
         recipe.ema_every,
         recipe.ema_power,
         recipe.ema_lookahead,
-        total_steps=recipe.steps or plan.first_step(recipe.epochs),
+        total_steps=total_steps(recipe, plan),
     )
+
+
+def total_steps(recipe: Recipe, plan: BatchPlan) -> int:
+    """Optimizer steps of the whole run."""
+    return recipe.steps or plan.first_step(recipe.epochs)
 
 
 def build_schedule(recipe: Recipe, plan: BatchPlan) -> Schedule:
@@ -113,13 +118,11 @@ def build_momentum(recipe: Recipe, plan: BatchPlan) -> Schedule:
 
 
 def _build(recipe: Recipe, parsed: spec.Schedule, plan: BatchPlan, flag: str) -> Schedule:
-    first = plan.stages[0]
+    steps = total_steps(recipe, plan)
+    first, last = plan.stages[0], plan.at_step(steps)
     # Durations in steps mean steps of the first batch size, so that epochs stay comparable.
-    total = recipe.epochs * first.steps_per_epoch
-    if recipe.steps:
-        last = plan.at_step(recipe.steps)
-        in_last = (recipe.steps - last.step) * first.steps_per_epoch
-        total = last.epoch * first.steps_per_epoch + math.ceil(in_last / last.steps_per_epoch)
+    in_last = (steps - last.step) * first.steps_per_epoch
+    total = last.epoch * first.steps_per_epoch + math.ceil(in_last / last.steps_per_epoch)
     schedule = schedules.build(parsed, first.steps_per_epoch, total, recipe.schedule_per, flag)
     if len(plan.stages) > 1:
         stages = [(stage.step, stage.epoch, stage.steps_per_epoch) for stage in plan.stages]

@@ -33,7 +33,7 @@ from tfsc.reporting.plots import plot_curves
 from tfsc.reporting.provenance import provenance
 from tfsc.reporting.run_directory import RunDirectory
 from tfsc.reporting.summary import summarize
-from tfsc.training.build import build_data, build_learner
+from tfsc.training.build import build_data, build_learner, total_steps
 from tfsc.training.callbacks import ProgressLine, RestoreMetrics, StepLog, StopOnSignal, duration
 from tfsc.training.checkpoint import CheckpointStore
 from tfsc.training.clock import Clock
@@ -90,7 +90,7 @@ class _Run:
         self.class_names = source.class_names
         self.pipeline, self.evaluation = pipeline, evaluation
         self.plan = pipeline.plan
-        self.total_steps = recipe.steps or self.plan.first_step(recipe.epochs)
+        self.total_steps = total_steps(recipe, self.plan)
         self.total_epochs = math.ceil(self.plan.epochs(self.total_steps))
         self.pace = Pace(recipe, self.plan)
         self.store = CheckpointStore(
