@@ -9,6 +9,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 
+def cache_root() -> Path:
+    """Where tfsc keeps what it can make again: TFSC_CACHE_DIR, or tfsc in the user's cache."""
+    if configured := os.environ.get("TFSC_CACHE_DIR"):
+        return Path(os.path.expanduser(configured))  # noqa: PTH111
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.path.expanduser(base)) / "tfsc"  # noqa: PTH111
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:
     """A binary file that takes its name only when it is complete and on disk."""

@@ -29,6 +29,7 @@ from toy_tfds import (
     truncate,
 )
 
+from tfsc import files
 from tfsc.data import cache as decode_cache
 from tfsc.data import tfds_directory
 from tfsc.data.examples import Examples, make_source
@@ -103,7 +104,7 @@ def _refusal(version, name="toy_images"):
         load(name, _root(version))
     message = str(caught.value)
     assert "\n" not in message
-    assert not decode_cache.root().exists()
+    assert not files.cache_root().exists()
     return message
 
 

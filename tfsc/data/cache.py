@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
+from tfsc import files
 from tfsc.data.examples import Examples, Source, array_digest, arrays
 
 FORMAT = 2  # raise it when the decoded arrays or their layout change
@@ -23,17 +24,9 @@ _TEMPORARY = re.compile(r"\..+-[\d.]+-[0-9a-f]{16}-[a-z0-9_]{8}")
 _ABANDONED_AFTER = 24 * 3600  # seconds
 
 
-def root() -> Path:
-    """Where decoded datasets are kept: TFSC_CACHE_DIR, or tfsc in the user's cache directory."""
-    if configured := os.environ.get("TFSC_CACHE_DIR"):
-        return Path(os.path.expanduser(configured))  # noqa: PTH111
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.path.expanduser(base)) / "tfsc"  # noqa: PTH111
-
-
 def entry_path(name: str, key: str) -> Path:
     """Where the dataset of a name and key is kept."""
-    return root() / f"{name.replace('/', '-').replace(':', '-')}-{key}"
+    return files.cache_root() / f"{name.replace('/', '-').replace(':', '-')}-{key}"
 
 
 def write(entry: Path, source: Source) -> None:

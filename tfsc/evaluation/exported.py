@@ -24,7 +24,7 @@ import tensorflow as tf
 from tfsc import files
 from tfsc.errors import ExportError, RecipeError, one_line
 from tfsc.models import registry  # noqa: F401 (registers every layer that a .keras file may name)
-from tfsc.models.activation import portable
+from tfsc.models.portable import portable
 from tfsc.recipe import Recipe
 
 CLASS_NAMES_FILE = "class_names.txt"

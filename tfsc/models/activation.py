@@ -1,24 +1,12 @@
 """`FusedActivation`: GELU and SiLU in one pass over the maps."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-_PORTABLE: ContextVar[bool] = ContextVar("portable", default=False)
-
-
-@contextmanager
-def portable() -> Iterator[None]:
-    """Let activations called inside be plain operations, for graphs that others will run."""
-    token = _PORTABLE.set(True)
-    try:
-        yield
-    finally:
-        _PORTABLE.reset(token)
+from tfsc.models.portable import is_portable
 
 
 @keras.saving.register_keras_serializable("tfsc")
@@ -41,7 +29,7 @@ class FusedActivation(keras.layers.Activation):
         if rule is None:
             return super().call(inputs)
         forward, compiled = rule
-        return forward(inputs) if _PORTABLE.get() else compiled(inputs)
+        return forward(inputs) if is_portable() else compiled(inputs)
 
 
 def _gelu(x):

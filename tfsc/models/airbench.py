@@ -36,6 +36,7 @@ def airbench(
     input_scale: float | np.ndarray = 1.0,
     dropout: float = 0.0,
     dropout_seed: int = 0,
+    winograd: bool = False,
 ) -> keras.Model:
     """A functional network of a few wide groups, each of which halves the maps at its beginning.
 
@@ -69,6 +70,7 @@ def airbench(
         input_scale: factor on what is left; a number or [channels].
         dropout: rate before the dense layer.
         dropout_seed: of its masks.
+        winograd: whether 3×3 convolutions of stride 1 are `WinogradConv2D`.
 
     Returns:
         `keras.Model` from images [n, height, width, channels] to float32 logits [n, classes].
@@ -88,7 +90,14 @@ def airbench(
     def conv(x, filters, name):
         initializer = IdentityFilters(_torch_uniform()) if identity_init else _torch_uniform()
         return parts.conv3x3(
-            x, filters, 1, name, use_bias=False, kernel_initializer=initializer, **arguments()
+            x,
+            filters,
+            1,
+            name,
+            winograd,
+            use_bias=False,
+            kernel_initializer=initializer,
+            **arguments(),
         )
 
     def activate(x, name):

@@ -7,6 +7,7 @@ import numpy as np
 from keras import layers
 
 from tfsc.models.dropout import SampleDropout
+from tfsc.models.winograd import WinogradConv2D
 
 
 def images(
@@ -32,7 +33,12 @@ def images(
 
 
 def conv3x3(
-    x: keras.KerasTensor, filters: int, stride: int, name: str, **arguments: Any
+    x: keras.KerasTensor,
+    filters: int,
+    stride: int,
+    name: str,
+    winograd: bool = False,
+    **arguments: Any,
 ) -> keras.KerasTensor:
     """A 3×3 convolution with one pixel of padding on all sides, as Caffe and Torch have it.
 
@@ -44,10 +50,13 @@ def conv3x3(
         filters: number of output channels.
         stride: 1 or 2.
         name: of the layer; the padding's is `<name>_pad`.
+        winograd: whether one of stride 1 is a `WinogradConv2D`.
         arguments: of `keras.layers.Conv2D`.
     """
     if stride > 1:
         x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
+    elif winograd:
+        return WinogradConv2D(filters, name=name, **arguments)(x)
     padding = "valid" if stride > 1 else "same"
     return layers.Conv2D(filters, 3, stride, padding, name=name, **arguments)(x)
 

@@ -25,6 +25,7 @@ def resnet_smith(
     input_scale: float | np.ndarray = 1.0,
     dropout: float = 0.0,
     dropout_seed: int = 0,
+    winograd: bool = False,
 ) -> keras.Model:
     """A functional residual network of basic blocks with shortcuts that have no parameters.
 
@@ -56,6 +57,7 @@ def resnet_smith(
         input_scale: factor on what is left; 255 for the raw range of the original.
         dropout: rate before the dense layer.
         dropout_seed: of its masks.
+        winograd: whether 3×3 convolutions of stride 1 are `WinogradConv2D`.
 
     Returns:
         `keras.Model` from images [n, height, width, channels] to float32 logits [n, classes].
@@ -78,7 +80,7 @@ def resnet_smith(
         }
         if stride > 1 and downsampling == "tensorflow":
             return layers.Conv2D(filters, 3, stride, "same", name=name, **arguments)(x)
-        return parts.conv3x3(x, filters, stride, name, **arguments)
+        return parts.conv3x3(x, filters, stride, name, winograd, **arguments)
 
     def normalize(x, name):
         return FusedBatchNormalization(momentum=bn_momentum, epsilon=bn_epsilon, name=name)(x)

@@ -23,6 +23,7 @@ def wide_resnet(
     input_scale: float | np.ndarray = 1.0,
     dropout: float = 0.0,
     dropout_seed: int = 0,
+    winograd: bool = False,
 ) -> keras.Model:
     """A functional pre-activation residual network of wide basic blocks.
 
@@ -48,6 +49,7 @@ def wide_resnet(
         input_scale: factor on what is left.
         dropout: rate before the dense layer.
         dropout_seed: of its masks.
+        winograd: whether 3×3 convolutions of stride 1 are `WinogradConv2D`.
 
     Returns:
         `keras.Model` from images [n, height, width, channels] to float32 logits [n, classes].
@@ -67,6 +69,9 @@ def wide_resnet(
             "kernel_regularizer": regularizers.L2(l2) if l2 else None,
         }
 
+    def conv3x3(x, filters, stride, name):
+        return parts.conv3x3(x, filters, stride, name, winograd, **arguments())
+
     def activate(x, name):
         x = FusedBatchNormalization(
             momentum=bn_momentum, epsilon=bn_epsilon, name=f"{name}_bn"
@@ -79,12 +84,12 @@ def wide_resnet(
             shortcut = layers.Conv2D(
                 filters, 1, stride, name=f"{name}_shortcut_conv", **arguments()
             )(y)  # fmt: skip
-        y = parts.conv3x3(y, filters, stride, f"{name}_conv1", **arguments())
-        y = parts.conv3x3(activate(y, f"{name}_pre2"), filters, 1, f"{name}_conv2", **arguments())
+        y = conv3x3(y, filters, stride, f"{name}_conv1")
+        y = conv3x3(activate(y, f"{name}_pre2"), filters, 1, f"{name}_conv2")
         return layers.Add(name=f"{name}_add")([shortcut, y])
 
     inputs, x = parts.images(input_shape, mean, input_scale)
-    x = parts.conv3x3(x, 16, 1, "stem_conv", **arguments())
+    x = conv3x3(x, 16, 1, "stem_conv")
     for stack, units in enumerate(stack_units):
         for index in range(units):
             stride = 2 if stack and not index else 1

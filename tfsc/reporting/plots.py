@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 
 from tfsc import files
+from tfsc.reporting.summary import evaluated
 
 matplotlib.use("Agg")  # no display needed
 import matplotlib.pyplot as plt
@@ -30,13 +31,16 @@ def plot_curves(
         title: above the picture.
         epochs: planned length of the run.
     """
-    epoch = [row["epoch"] for row in history]
-    column = {name: [row[name] for row in history] for name in history[0]}
     figure, (accuracy, loss, rate) = plt.subplots(
         3, 1, figsize=(8, 10), sharex=True, height_ratios=(3, 3, 2), layout="constrained"
     )
     figure.suptitle(title, fontsize=11)
-    marker = {"marker": "o", "markersize": 3, "linewidth": 1.4, "clip_on": False}
+
+    def draw(axes, name, color, label):
+        rows = [row for row in history if row[name] is not None]
+        points = [row["epoch"] for row in rows], [row[name] for row in rows]
+        marker = {"marker": "o", "markersize": 3, "linewidth": 1.4, "clip_on": False}
+        axes.plot(*points, color=color, label=label, **marker)
 
     accuracy.axhline(0.92, color="green", linewidth=1)
     accuracy.axhline(0.93, color="green", linewidth=1, linestyle=":")
@@ -51,21 +55,18 @@ def plot_curves(
             color="green",
             fontsize=8,
         )
-    accuracy.plot(epoch, column["train_accuracy"], color=_TRAIN, label="training", **marker)
-    accuracy.plot(epoch, column["val_accuracy"], color=_VAL, label="validation", **marker)
-    loss.plot(epoch, column["train_loss"], color=_TRAIN, label="training", **marker)
-    loss.plot(epoch, column["val_loss"], color=_VAL, label="validation", **marker)
-    if "ema_val_accuracy" in column:
-        label = "validation, averaged weights"
-        accuracy.plot(epoch, column["ema_val_accuracy"], color=_EMA, label=label, **marker)
-        loss.plot(epoch, column["ema_val_loss"], color=_EMA, label=label, **marker)
-    best = int(np.argmax(column["val_accuracy"]))
-    final = column["val_accuracy"][-1]
-    accuracy.set_title(
-        f"validation accuracy: {final:.4f} after epoch {epoch[-1]}, best "
-        f"{column['val_accuracy'][best]:.4f} at epoch {epoch[best]}",
-        fontsize=9,
-    )
+    for axes, name in ((accuracy, "accuracy"), (loss, "loss")):
+        draw(axes, f"train_{name}", _TRAIN, "training")
+        draw(axes, f"val_{name}", _VAL, "validation")
+        if f"ema_val_{name}" in history[0]:
+            draw(axes, f"ema_val_{name}", _EMA, "validation, averaged weights")
+    if rows := evaluated(history):
+        best = max(rows, key=lambda row: row["val_accuracy"])
+        accuracy.set_title(
+            f"validation accuracy: {rows[-1]['val_accuracy']:.4f} after epoch "
+            f"{rows[-1]['epoch']}, best {best['val_accuracy']:.4f} at epoch {best['epoch']}",
+            fontsize=9,
+        )
     accuracy.set_ylabel("accuracy")
     accuracy.legend(loc="lower right")
     loss.set_ylabel("loss")

@@ -9,10 +9,16 @@ from tfsc.reporting.energy import Usage
 TRANSITIONS = (0.91, 0.92, 0.925, 0.927, 0.928, 0.93)
 
 
+def evaluated(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of epochs that have been evaluated."""
+    return [row for row in history if row["val_accuracy"] is not None]
+
+
 def transition_epochs(history: list[dict[str, Any]], threshold: float) -> dict[str, int | None]:
     """First epoch (from 1) whose validation accuracy reaches each level; None if none does."""
+    rows = evaluated(history)
     return {
-        str(level): next((row["epoch"] for row in history if row["val_accuracy"] >= level), None)
+        str(level): next((row["epoch"] for row in rows if row["val_accuracy"] >= level), None)
         for level in sorted({*TRANSITIONS, threshold})
     }
 
@@ -35,17 +41,18 @@ def summarize(
 
     Returns:
         A dict: status; epochs; first, final and best (by validation accuracy, the first of equals)
-        rows' numbers; val_loss_max with its epoch (the seeds' "fluctuation"); transition epochs;
-        images_per_second without compilation and evaluation; seconds; joules and utilisation of
-        the GPUs, None where they were not measured throughout; peak memory of the host in MiB.
+        rows' numbers, None for those of an evaluation that was left out; val_loss_max with its
+        epoch (the seeds' "fluctuation"); transition epochs; images_per_second without compilation
+        and evaluation; seconds; joules and utilisation of the GPUs, None where they were not
+        measured throughout; peak memory of the host in MiB.
     """
     summary = {"status": status, "epochs": len(history), "threshold": threshold}
     if history:
-        best = max(history, key=lambda row: row["val_accuracy"])
-        worst = max(history, key=lambda row: row["val_loss"])
+        summary |= {"first": _numbers(history[0]), "final": _numbers(history[-1])}
+    if rows := evaluated(history):
+        best = max(rows, key=lambda row: row["val_accuracy"])
+        worst = max(rows, key=lambda row: row["val_loss"])
         summary |= {
-            "first": _numbers(history[0]),
-            "final": _numbers(history[-1]),
             "best": _numbers(best),
             "val_loss_max": {"epoch": worst["epoch"], "val_loss": worst["val_loss"]},
             "transition_epochs": transition_epochs(history, threshold),

@@ -9,6 +9,7 @@ from tfsc.data.split import split
 from tfsc.errors import RunDirectoryError
 from tfsc.evaluation.exported import check_place, write_export
 from tfsc.reporting.run_directory import read_recipe
+from tfsc.reporting.summary import evaluated
 from tfsc.training.build import build_learner
 from tfsc.training.checkpoint import Checkpoint, CheckpointStore
 from tfsc.training.precision import set_precision
@@ -65,7 +66,8 @@ def _choose(store: CheckpointStore, which: str, run_dir: Path) -> Checkpoint:
 def _best_step(checkpoints: list[Checkpoint]) -> int:
     """Among the epochs that have a checkpoint, the one of best validation accuracy."""
     steps = {checkpoint.step for checkpoint in checkpoints}
-    rows = [row for row in checkpoints[0].progress["history"] if row["step"] in steps]
+    history = evaluated(checkpoints[0].progress["history"])
+    rows = [row for row in history if row["step"] in steps]
     if not rows:
         return checkpoints[0].step
     return max(rows, key=lambda row: row["val_accuracy"])["step"]

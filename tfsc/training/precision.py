@@ -1,4 +1,4 @@
-"""What `--precision` and `--xla` mean on this machine."""
+"""What `--precision`, `--xla` and `--winograd` mean on this machine."""
 
 import keras
 import tensorflow as tf
@@ -6,6 +6,7 @@ from absl import logging
 
 from tfsc.errors import RecipeError
 from tfsc.hardware import has_gpu
+from tfsc.native import library
 
 _POLICIES = {
     "fp32": "float32",
@@ -48,3 +49,24 @@ def set_tf32(precision: str) -> None:
 def use_xla(xla: str) -> bool:
     """Whether to compile the step: "on", "off", or "auto": on a GPU (on a CPU it is slower)."""
     return xla == "on" or (xla == "auto" and has_gpu())
+
+
+def use_winograd(winograd: str, precision: str, xla: str) -> bool:
+    """Whether 3×3 convolutions are those in C++: "off", "on", or "auto": where they are faster.
+
+    Raises:
+        RecipeError: for "on" where they cannot be had.
+    """
+    if winograd == "off":
+        return False
+    faster_without = has_gpu() or use_xla(xla) or "amx_bf16" in library.cpu_flags()
+    if winograd == "auto" and (precision != "bf16" or faster_without):
+        return False
+    try:
+        library.load()
+    except library.NativeError as error:
+        if winograd == "on":
+            raise RecipeError(f"--winograd=on: cannot be done here: {error}") from None
+        logging.info("--winograd=auto: ordinary convolutions (%s)", error)
+        return False
+    return True

@@ -32,7 +32,7 @@ from tfsc.reporting.events import EventWriter
 from tfsc.reporting.plots import plot_curves
 from tfsc.reporting.provenance import provenance
 from tfsc.reporting.run_directory import RunDirectory
-from tfsc.reporting.summary import summarize
+from tfsc.reporting.summary import evaluated, summarize
 from tfsc.training.build import build_data, build_learner, total_steps
 from tfsc.training.callbacks import ProgressLine, RestoreMetrics, StepLog, StopOnSignal, duration
 from tfsc.training.checkpoint import CheckpointStore
@@ -198,28 +198,27 @@ class _Run:
                 self.epoch_training = _rounded(self.learner.get_metrics_result())
 
     def evaluate_epoch(self) -> dict[str, Any]:
-        """Evaluate after an epoch; return its row of metrics.csv."""
+        """Evaluate after an epoch, if it is one's turn; return its row of metrics.csv."""
         started = time.perf_counter()
         self.check_finite()
-        val = self.evaluate()
-        self._check_loss("validation loss", val["loss"])
+        epoch = len(self.history) + 1
+        turn = epoch % self.recipe.evaluate_every == 0 or epoch == self.total_epochs
         row = {
-            "epoch": len(self.history) + 1,
+            "epoch": epoch,
             "step": self.step,
             **self.pace.columns(max(self.step - 1, 0)),
             "train_loss": self.epoch_training["loss"],
             "train_accuracy": self.epoch_training["accuracy"],
-            "val_loss": val["loss"],
-            "val_accuracy": val["accuracy"],
+            **(self.evaluate("val") if turn else _left_out("val")),
         }
-        if self.recipe.ema:
+        if self.recipe.ema and not turn:
+            row |= _left_out("ema_val")
+        elif self.recipe.ema:
             self.learner.swap_ema()
             try:
-                averaged = self.evaluate()
+                row |= self.evaluate("ema_val")
             finally:
                 self.learner.swap_ema()
-            self._check_loss("validation loss of the averaged weights", averaged["loss"])
-            row |= {"ema_val_loss": averaged["loss"], "ema_val_accuracy": averaged["accuracy"]}
         self.clock.book_evaluation(time.perf_counter() - started)
         return row | self.clock.lap()
 
@@ -242,11 +241,15 @@ class _Run:
         if not math.isfinite(loss):
             raise Diverged(f"the {name} is {loss}", self.step, self.last_rate())
 
-    def evaluate(self) -> dict[str, float]:
+    def evaluate(self, prefix: str) -> dict[str, float]:
+        """Loss and accuracy on the validation set, as columns of metrics.csv."""
         result = self.learner.evaluate(
             self.evaluation, verbose=0, return_dict=True, callbacks=[self.signals]
         )
-        return _rounded(result)
+        result = _rounded(result)
+        what = "validation loss" + " of the averaged weights" * (prefix == "ema_val")
+        self._check_loss(what, result["loss"])
+        return {f"{prefix}_loss": result["loss"], f"{prefix}_accuracy": result["accuracy"]}
 
     def record(self, row: dict[str, Any], events: EventWriter) -> None:
         """Make a finished epoch part of the record, the checkpoint first."""
@@ -255,18 +258,21 @@ class _Run:
         epoch = row["epoch"]
         if self.has_checkpoint(epoch):
             self.save_checkpoint()
-        values = {f"epoch/{name}": row[name] for name in row if name not in ("epoch", "step")}
+        named = {name: row[name] for name in row if name not in ("epoch", "step")}
+        values = {f"epoch/{name}": x for name, x in named.items() if x is not None}
         events.scalars(self.step, values)
         events.flush()
         self.directory.write_metrics(self.history)
         self.draw_curves()
         self.write_summary("running")
         self.garbage.collect()
-        averaged = f", averaged {row['ema_val_accuracy']:.4f}" if self.recipe.ema else ""
+        val = ""
+        if row["val_accuracy"] is not None:
+            averaged = f", averaged {row['ema_val_accuracy']:.4f}" if self.recipe.ema else ""
+            val = f"val {row['val_accuracy']:.4f}{averaged} (loss {row['val_loss']:.4f})  "
         self.say(
             f"epoch {epoch}/{self.total_epochs}  train {row['train_accuracy']:.4f} "
-            f"(loss {row['train_loss']:.4f})  val {row['val_accuracy']:.4f}{averaged} "
-            f"(loss {row['val_loss']:.4f})  rate {row['learning_rate']:.3g}  "
+            f"(loss {row['train_loss']:.4f})  {val}rate {row['learning_rate']:.3g}  "
             f"{duration(row['train_seconds'])}  {row['images_per_second']:.0f} images/s"
         )
 
@@ -275,7 +281,7 @@ class _Run:
 
     def save_checkpoint(self) -> None:
         self.check_finite()
-        saved = [row for row in self.history if self.has_checkpoint(row["epoch"])]
+        saved = [row for row in evaluated(self.history) if self.has_checkpoint(row["epoch"])]
         best = max(saved, key=lambda row: row["val_accuracy"], default=None)
         self.store.save(
             self.state,
@@ -351,6 +357,11 @@ class _Run:
 
 def _finite(variable: keras.Variable) -> bool:
     return bool(np.isfinite(variable.numpy()).all())
+
+
+def _left_out(prefix: str) -> dict[str, None]:
+    """The columns of an evaluation that did not take place."""
+    return {f"{prefix}_loss": None, f"{prefix}_accuracy": None}
 
 
 def _rounded(metrics: dict[str, Any]) -> dict[str, float]:

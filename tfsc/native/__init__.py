@@ -1,0 +1,1 @@
+"""Operations in C++, compiled on the machine that needs them; each has a TensorFlow equivalent."""

@@ -1,0 +1,112 @@
+"""`load`: the operations of winograd.cc, compiled on first use and kept in the user's cache."""
+
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+import tensorflow as tf
+from absl import logging
+
+from tfsc import files
+from tfsc.errors import one_line
+
+_SOURCE = Path(__file__).with_name("winograd.cc")
+_FLAGS = (
+    *("-std=c++17", "-O3", "-w", "-shared", "-fPIC"),
+    *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mfma"),
+)
+_NEEDS = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16", "fma")
+
+
+class NativeError(Exception):
+    """The operations cannot be had on this machine; the message is why."""
+
+
+def load() -> ModuleType:
+    """The operations of winograd.cc.
+
+    The first call on a machine compiles them with $CXX, or g++, which takes some ten seconds.
+
+    Raises:
+        NativeError: if the processor lacks an instruction, there is no compiler, it fails, or what
+            it made cannot be loaded.
+    """
+    found = _attempt()
+    if isinstance(found, NativeError):
+        raise found
+    return found
+
+
+@functools.cache
+def _attempt() -> ModuleType | NativeError:
+    try:
+        return _load()
+    except NativeError as error:
+        return error  # and not try again at each layer
+
+
+def _load() -> ModuleType:
+    if missing := sorted({*_NEEDS} - cpu_flags()):
+        raise NativeError(f"the processor has no {missing[0]}")
+    compiler = os.environ.get("CXX") or "g++"
+    if shutil.which(compiler) is None:
+        raise NativeError(f"there is no C++ compiler {compiler} (CXX names another)")
+    library = _compiled(compiler)
+    try:
+        return tf.load_op_library(str(library))
+    except (tf.errors.OpError, OSError) as error:
+        raise NativeError(f"{library} cannot be loaded: {one_line(error)}") from None
+
+
+def cpu_flags() -> frozenset[str]:
+    """The instruction sets of this machine's processor, as Linux names them; none elsewhere."""
+    if platform.machine() != "x86_64":
+        return frozenset()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    flags = (line.split(":", 1)[1].split() for line in lines if line.startswith("flags"))
+    return frozenset(next(flags, ()))
+
+
+def _compiled(compiler: str) -> Path:
+    """The library of this source, compiler and TensorFlow; made if it is not there."""
+    flags = [*_FLAGS, *tf.sysconfig.get_compile_flags()]
+    version = _run([compiler, "--version"])
+    parts = [_SOURCE.read_text(encoding="utf-8"), version, tf.version.VERSION, *flags]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    library = files.cache_root() / "native" / f"winograd-{key}.so"
+    if library.is_file():
+        return library
+    logging.info("compiling %s for this machine", _SOURCE.name)
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".build-", dir=library.parent) as folder:
+            made = Path(folder) / library.name
+            link = tf.sysconfig.get_link_flags()
+            _run([compiler, *flags, str(_SOURCE), "-o", str(made), *link])
+            made.rename(library)  # there whole or not at all; another process may have been first
+    except OSError as error:
+        raise NativeError(f"cannot write {library.parent}: {one_line(error)}") from None
+    return library
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise NativeError(f"{command[0]} cannot be run: {one_line(error)}") from None
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if "error" in line]
+        raise NativeError(
+            f"{command[0]} failed with exit code {done.returncode}: "
+            f"{(errors or done.stderr.splitlines() or ['no message'])[0][:200]}"
+        )
+    return done.stdout
