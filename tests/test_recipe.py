@@ -24,6 +24,7 @@ _NO_IDENTITY = {
     "steps_per_execution",
     "data_on",
     "checkpoint_every",
+    "evaluate_every",
     "keep_checkpoints",
     "export",
     "threshold",
@@ -164,10 +165,12 @@ _BAD_VALUES = [
     ("ema_lookahead", 1, "true or false"),
     ("precision", "fp8", "one of fp32, tf32, bf16, fp16"),
     ("xla", "yes", "one of auto, on, off"),
+    ("winograd", "yes", "one of off, auto, on"),
     ("replicas", 0, "a whole number from 1 to 1024"),
     ("steps_per_execution", 0, "a whole number from 1 to 10000"),
     ("data_on", "disk", "one of host, prefetch, device"),
     ("checkpoint_every", 0, "a whole number from 1 to 100000"),
+    ("evaluate_every", 0, "a whole number from 1 to 100000"),
     ("keep_checkpoints", 0, "a whole number from 1 to 100000"),
     ("export", "yes", "true or false"),
     ("threshold", 1.5, "a number from 0.0 to 1.0"),
@@ -245,6 +248,15 @@ def test_false_may_be_written_in_several_ways(argument):
             {"micro_batch": 64, "batch_schedule": "[64,0]const[160,2]"},
             "--micro_batch=64: must divide the batch size 160",
         ),
+        (
+            {"model": "airbench", "winograd": "on"},
+            "--precision=fp32: must be bf16 with --winograd=on",
+        ),
+        (
+            {"model": "airbench", "winograd": "on", "precision": "bf16", "xla": "on"},
+            "--xla=on: must be auto or off with --winograd=on",
+        ),
+        ({"winograd": "auto"}, "--winograd=auto: must be left at off with --model=resnet_v2"),
         (
             {"replicas": 2, "micro_batch": 32},
             "--micro_batch=32: must be 0 with --replicas=2",
@@ -535,10 +547,12 @@ _OTHER_VALUES = {
     "ema_lookahead": True,
     "precision": "bf16",
     "xla": "off",
+    "winograd": "auto",
     "replicas": 2,
     "steps_per_execution": 8,
     "data_on": "device",
     "checkpoint_every": 5,
+    "evaluate_every": 5,
     "keep_checkpoints": 3,
     "export": False,
     "threshold": 0.93,
@@ -735,6 +749,8 @@ def _recipes(draw):
     if not values.get("ema"):
         for name in ("ema_every", "ema_power", "ema_lookahead"):
             values.pop(name, None)
+    if values.get("winograd") == "on":
+        values |= {"precision": "bf16", "xla": "off"}
     if values.get("batch_schedule") or values.get("micro_batch"):
         values["batch_size"] = 64
     return Recipe(**values)

@@ -11,6 +11,7 @@ from tfsc.models import registry
 from tfsc.models.norm import FusedBatchNormalization
 from tfsc.models.registry import image_mean, image_scale
 from tfsc.models.whitening import whitening_kernel
+from tfsc.models.winograd import WinogradConv2D
 from tfsc.recipe import Recipe, settings
 
 TRAIN = Examples(
@@ -93,6 +94,20 @@ def test_airbench_is_built_as_the_recipe_says():
     np.testing.assert_allclose(kernel, whitening_kernel(images), rtol=1e-3, atol=1e-3)
     trained = _build("airbench", whiten_images=0)
     assert trained.get_layer("stem_conv").kernel.shape == (2, 2, 3, 24)
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [("airbench", 0), ("wide_resnet", 1), ("resnet_smith", 1)],  # of stride 2
+)
+def test_winograd_replaces_the_3x3_convolutions_of_stride_1(name, others):
+    def kinds(winograd):
+        network = registry.build(_recipe(name), TRAIN, 4, winograd)
+        threes = [x for x in network.layers if getattr(x, "kernel_size", 0) == (3, 3)]
+        return [isinstance(layer, WinogradConv2D) for layer in threes]
+
+    assert not any(kinds(False))
+    assert kinds(True).count(False) == others
 
 
 _OWN = {

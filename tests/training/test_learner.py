@@ -11,6 +11,7 @@ from tfsc.data import visits
 from tfsc.data.examples import Examples
 from tfsc.data.pipeline import TrainingPipeline
 from tfsc.models.norm import FusedBatchNormalization
+from tfsc.optimizers.sgd import FusedSGD
 from tfsc.training.averaging import Averaging
 from tfsc.training.learner import Learner, smoothed_labels
 
@@ -292,6 +293,38 @@ def test_gradients_of_parts_make_one_update_of_the_whole_batch():
         results.append([*logs.values(), *network.get_weights(), *learner.ema_weights])
     for whole, parts in zip(*results, strict=True):
         np.testing.assert_allclose(whole, parts, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("micro_batch", [0, 2])
+def test_frozen_variables_take_no_gradients_and_change_nothing_else(micro_batch):
+    """Frozen after one update: the second is the same with their gradients and without."""
+    results, backward = [], []
+    for leave_out in (False, True):
+        keras.utils.set_random_seed(1)
+        optimizer = FusedSGD(0.1, 0.9, freeze_after={"conv": 1}, weight_decay=0.1)
+        learner = _learner(_network(), optimizer=optimizer, ema=0.5, micro_batch=micro_batch)
+        assert any("conv" in v.path for v in learner.network.trainable_variables)
+        tf.function(learner.train_step)(_batch(0))
+        if leave_out:
+            learner.leave_out_frozen(0)
+            assert not any(learner._frozen)
+            learner.train_function = "traced before"
+            learner.leave_out_frozen(1)
+            assert learner.train_function is None
+            learner.train_function = "traced after"
+            learner.leave_out_frozen(2)
+            assert learner.train_function == "traced after"
+        step = tf.function(learner.train_step)
+        logs = step(_batch(1))
+        graph = step.get_concrete_function(_batch(1)).graph
+        needed = [op.name for op in graph.control_outputs] + [t.op.name for t in graph.outputs]
+        used = tf.compat.v1.graph_util.extract_sub_graph(graph.as_graph_def(), needed)
+        backward.append(str(used).count("Conv2DBackpropFilter"))
+        results.append([*logs.values(), *(v.numpy() for v in learner.state().values())])
+    if not micro_batch:  # else in a loop's body, of which the graph has all
+        assert backward[0] > 0 == backward[1]
+    for mine, its in zip(*results, strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-6, atol=1e-7)
 
 
 def test_each_part_is_a_ghost_batch():

@@ -1,10 +1,11 @@
-"""--precision and --xla on a machine without a GPU."""
+"""--precision, --xla and --winograd on machines of several kinds."""
 
 import keras
 import pytest
 import tensorflow as tf
 
 from tfsc.errors import RecipeError
+from tfsc.native.library import NativeError
 from tfsc.training import precision
 
 
@@ -59,3 +60,44 @@ def test_a_keras_json_of_the_user_changes_nothing():
     precision.set_precision("bf16")
     assert keras.config.image_data_format() == "channels_last"
     assert (keras.config.floatx(), keras.config.epsilon()) == ("float32", 1e-7)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """`machine(gpu, amx, reason)`: its processor, and why it has no native operations, or None."""
+
+    def make(gpu=False, amx=False, reason=None):
+        def load():
+            if reason:
+                raise NativeError(reason)
+
+        monkeypatch.setattr(precision, "has_gpu", lambda: gpu)
+        flags = frozenset({"amx_bf16"} if amx else ())
+        monkeypatch.setattr(precision.library, "cpu_flags", lambda: flags)
+        monkeypatch.setattr(precision.library, "load", load)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("setting", "of_machine", "name", "xla", "used"),
+    [
+        ("off", {}, "bf16", "auto", False),
+        ("auto", {}, "bf16", "auto", True),
+        ("auto", {}, "fp32", "auto", False),
+        ("auto", {}, "bf16", "on", False),
+        ("auto", {"gpu": True}, "bf16", "auto", False),
+        ("auto", {"amx": True}, "bf16", "auto", False),
+        ("auto", {"reason": "no compiler"}, "bf16", "auto", False),
+        ("on", {"amx": True}, "bf16", "off", True),
+    ],
+)
+def test_winograd_auto_is_on_where_it_is_faster(machine, setting, of_machine, name, xla, used):
+    machine(**of_machine)
+    assert precision.use_winograd(setting, name, xla) is used
+
+
+def test_winograd_that_was_asked_for_and_cannot_be_had_is_an_error(machine):
+    machine(reason="the processor has no avx512_bf16")
+    with pytest.raises(RecipeError, match="--winograd=on: cannot be done here: the processor has"):
+        precision.use_winograd("on", "bf16", "off")

@@ -7,7 +7,9 @@ import json
 import shutil
 import sys
 import types
+import warnings
 
+import pandas as pd
 import pytest
 import tensorflow as tf
 from commands import assert_same_run, last_arrays, metrics
@@ -17,6 +19,7 @@ from tfsc.models import registry as models
 from tfsc.recipe import Recipe
 from tfsc.training import run as run_module
 from tfsc.training.callbacks import StopOnSignal
+from tfsc.training.learner import Learner
 
 
 def _recipe(run_dir, **changes):
@@ -199,6 +202,17 @@ def test_groups_that_the_network_does_not_have_are_refused_before_a_run_starts(t
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_stopped_where_variables_are_frozen_resumes_exactly(tmp_path, monkeypatch):
+    """They freeze inside an epoch; their gradients are left out from the next one on."""
+    changes = {"epochs": 3, "freeze_after": "bias:1.5,stem:1", "wd": 0.1}
+    run_module.run(_recipe(tmp_path / "whole", **changes))
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        _stop_at(patch, "on_train_batch_end", 7)
+        run_module.run(_recipe(tmp_path / "parts", **changes))
+    run_module.run(_recipe(tmp_path / "parts", **changes))
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
 def test_another_seed_is_another_run(whole, tmp_path):
     run_module.run(_recipe(tmp_path / "run", seed=1))
     with pytest.raises(AssertionError):
@@ -208,11 +222,30 @@ def test_another_seed_is_another_run(whole, tmp_path):
 def test_a_validation_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
     recipe = _recipe(tmp_path / "run", export=True, epochs=1)
     spoiled = {"loss": float("nan"), "accuracy": 0.1}
-    monkeypatch.setattr(run_module._Run, "evaluate", lambda self: spoiled)
+    monkeypatch.setattr(Learner, "evaluate", lambda *_, **__: spoiled)
     with pytest.raises(Diverged, match="the validation loss is nan at step 4"):
         run_module.run(recipe)
     assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "diverged"
     assert not (tmp_path / "run/export").exists()
+
+
+def test_evaluations_may_be_left_out_but_the_last(whole, tmp_path):
+    """Weights do not depend on them; what has not been measured is empty, not a number."""
+    recipe = _recipe(tmp_path / "run", epochs=3, ema=0.9, evaluate_every=2, checkpoint_every=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # Matplotlib's, on a line without points
+        summary = run_module.run(recipe)
+    table = pd.read_csv(tmp_path / "run/metrics.csv")
+    measured = ["val_loss", "val_accuracy", "ema_val_loss", "ema_val_accuracy"]
+    assert table[measured].notna().values.tolist() == [[False] * 4, [True] * 4, [True] * 4]
+    assert summary["first"]["val_accuracy"] is None
+    assert summary["best"]["epoch"] in (2, 3)
+    every = _recipe(tmp_path / "every", epochs=3, ema=0.9)
+    run_module.run(every)
+    whole_table = pd.read_csv(tmp_path / "every/metrics.csv")
+    columns = ["train_loss", *measured]
+    pd.testing.assert_frame_equal(table[columns][1:], whole_table[columns][1:])
+    assert (tmp_path / "run/curves.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("group", ["network", "optimizer", "ema"])

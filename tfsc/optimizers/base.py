@@ -91,6 +91,11 @@ class GroupedOptimizer:
         self._assignment = self._groups.assign([path(v) for v in variables])
         super().build(variables)
 
+    def frozen(self, variables: Sequence[keras.Variable], updates: int) -> tuple[bool, ...]:
+        """Which variables stay as they are in every update after so many."""
+        freezes = self._groups.assign([path(v) for v in variables]).freezes
+        return tuple(limit is not None and updates >= limit for limit in freezes)
+
     def scalars(self) -> tuple[tf.Tensor, ...]:
         """What a step's updates have in common, beside the rate."""
         return ()

@@ -58,6 +58,9 @@ class Lookahead(keras.optimizers.Optimizer):
         ]
         self.inner.build(variables)
 
+    def frozen(self, variables, updates):
+        return self.inner.frozen(variables, updates)
+
     @property
     def variables(self):
         return [*self._variables, *self.inner.variables]

@@ -38,6 +38,8 @@ def plot_curves(
 
     def draw(axes, name, color, label):
         rows = [row for row in history if row[name] is not None]
+        if not rows:  # a line without points breaks the layout
+            return
         points = [row["epoch"] for row in rows], [row[name] for row in rows]
         marker = {"marker": "o", "markersize": 3, "linewidth": 1.4, "clip_on": False}
         axes.plot(*points, color=color, label=label, **marker)

@@ -78,6 +78,7 @@ class Learner(keras.Model):
         self.steps = keras.Variable(
             0, dtype="int64", trainable=False, aggregation="only_first_replica", name="steps"
         )
+        self._frozen = ()
         self.built = True
 
     @property
@@ -105,8 +106,23 @@ class Learner(keras.Model):
         self.accuracy_metric.update_state(correct)
         return {**self.get_metrics_result(), "batch_loss": loss, "learning_rate": rate}
 
+    def leave_out_frozen(self, updates: int) -> None:
+        """Do not compute gradients that the optimizer would ignore after so many updates.
+
+        Nor what only they need, such as the way back through a frozen stem. Whenever this changes,
+        the next `fit` traces the step anew.
+        """
+        # A float16 loss scale may reject updates: then steps do not tell their number.
+        find = getattr(self.optimizer, "frozen", None)
+        frozen = find(self.network.trainable_variables, updates) if find else ()
+        if any(frozen) and frozen != self._frozen:
+            self._frozen = frozen
+            self.train_function = None
+
     def _gradients(self, batch, variables):
         """Gradients (scaled, where the optimizer scales the loss), mean loss, which are correct."""
+        frozen = self._frozen or (False,) * len(variables)
+        wanted = [v for v, is_frozen in zip(variables, frozen, strict=True) if not is_frozen]
         images = tf.cast(batch["image"], tf.float32)
         if self.augmentation is not None:
             by_visit = getattr(self.augmentation, "by_visit", False)
@@ -120,7 +136,12 @@ class Learner(keras.Model):
             # Replicas' gradients are summed.
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             scaled = self.optimizer.scale_loss(loss / replicas if replicas > 1 else loss)
-        return tape.gradient(scaled, variables), loss, _correct(batch["label"], logits)
+        found = iter(tape.gradient(scaled, wanted))
+        gradients = [
+            tf.zeros(v.shape) if is_frozen else next(found)
+            for v, is_frozen in zip(variables, frozen, strict=True)
+        ]
+        return gradients, loss, _correct(batch["label"], logits)
 
     def _gradients_of_parts(self, batch, variables):
         """The same, averaged over the batch's parts, which pass one after another."""

@@ -173,6 +173,8 @@ class _Run:
         end = min(self.plan.first_step(epoch + 1), self.total_steps)
         if self.step >= end:
             return  # stopped during evaluation: this epoch's training is done
+        # By the epoch's first step, also where a resumed run begins later: the same graph.
+        self.learner.leave_out_frozen(self.plan.first_step(epoch))
         callbacks = [self.clock, self.progress, self.step_log, self.signals]
         self.progress.first_step = self.step_log.first_step = self.step
         self.progress.batch_size = self.clock.batch_size = self.plan.at_epoch(epoch).batch_size

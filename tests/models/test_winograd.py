@@ -1,0 +1,282 @@
+"""WinogradConv2D: its arithmetic against NumPy, its errors against the exact convolution."""
+
+import functools
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfsc.models import winograd
+from tfsc.models.portable import portable
+from tfsc.models.winograd import WinogradConv2D
+from tfsc.native import library
+
+try:
+    OPERATIONS = library.load()
+except library.NativeError as reason:
+    OPERATIONS, WHY = None, str(reason)
+else:
+    WHY = ""
+needs_operations = pytest.mark.skipif(OPERATIONS is None, reason=f"no native operations: {WHY}")
+
+SIZES = st.tuples(*(st.integers(1, high) for high in (3, 11, 11, 70, 70)))
+POINTS = (0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)  # and ∞
+
+
+@functools.cache
+def _matrices():
+    """Aᵀ, G, Bᵀ of F(4, 3) from the points, by Cook's and Toom's formula, in float64."""
+    others = [[q for q in POINTS if q != p] for p in POINTS]
+    scales = [np.prod([p - q for q in rest]) for p, rest in zip(POINTS, others, strict=True)]
+    a = np.array([[p**i for p in POINTS] + [float(i == 3)] for i in range(4)])
+    g = np.array(
+        [[p**j / f for j in range(3)] for p, f in zip(POINTS, scales, strict=True)] + [[0, 0, 1]]
+    )
+    rows = [np.append(np.poly(rest)[::-1], 0) for rest in others]
+    b = np.array([*rows, np.poly(POINTS)[::-1]])
+    return a, g, b
+
+
+def _bfloat16(values):
+    return tf.cast(tf.cast(values, tf.bfloat16), tf.float64).numpy()
+
+
+def _tiles(maps, size, before):
+    """[n, rows, columns, size, size, channels]: windows 4 apart, 0 outside."""
+    _, height, width, _ = maps.shape
+    rows, columns = -(-height // 4), -(-width // 4)
+    after = [4 * count + size - 4 - before - side
+             for count, side in ((rows, height), (columns, width))]  # fmt: skip
+    padded = np.pad(maps, [(0, 0), (before, after[0]), (before, after[1]), (0, 0)])
+    return np.stack([
+        np.stack([padded[:, 4 * i : 4 * i + size, 4 * j : 4 * j + size] for j in range(columns)], 1)
+        for i in range(rows)
+    ], 1)  # fmt: skip
+
+
+def _points(matrix, tiles):
+    return _bfloat16(np.einsum("ah,bw,...hwc->...abc", matrix, matrix, tiles))
+
+
+def _reference(maps, kernel):
+    """The convolution by F(4×4, 3×3) in float64, rounded where winograd.cc rounds."""
+    a, g, b = _matrices()
+    filters = _bfloat16(np.einsum("ah,bw,hwio->abio", g, g, kernel))
+    sums = np.einsum("nrcabi,abio->nrcabo", _points(b, _tiles(maps, 6, 1)), filters)
+    outputs = np.einsum("ya,xb,nrcabo->nrycxo", a, a, sums)
+    n, rows, _, columns, _, out = outputs.shape
+    return outputs.reshape(n, 4 * rows, 4 * columns, out)[:, : maps.shape[1], : maps.shape[2]]
+
+
+def _reference_kernel_gradient(maps, upstream):
+    a, g, b = _matrices()
+    inputs, gradients = _points(b, _tiles(maps, 6, 1)), _points(a.T, _tiles(upstream, 4, 0))
+    sums = np.einsum("nrcabi,nrcabo->abio", inputs, gradients)
+    return np.einsum("ah,bw,abio->hwio", g, g, sums)
+
+
+def _example(sizes, seed=0):
+    """Maps and upstream gradients that bfloat16 holds, a kernel that it does not."""
+    n, height, width, into, out = sizes
+    rng = np.random.default_rng(seed)
+    maps = _bfloat16(np.maximum(rng.normal(size=(n, height, width, into)), -0.5))
+    kernel = (rng.normal(size=(3, 3, into, out)) / np.sqrt(9 * into)).astype(np.float32)
+    return maps, kernel, _bfloat16(rng.normal(size=(n, height, width, out)))
+
+
+def _error(found, expected):
+    """‖found − expected‖/‖expected‖."""
+    expected = np.asarray(expected, np.float64)
+    return np.linalg.norm(np.asarray(found, np.float64) - expected) / np.linalg.norm(expected)
+
+
+def _conv(maps, kernel):
+    return tf.cast(
+        OPERATIONS.tfsc_winograd_conv(x=tf.cast(maps, tf.bfloat16), filters=kernel), tf.float64
+    )
+
+
+def _kernel_gradient(maps, upstream):
+    return OPERATIONS.tfsc_winograd_conv_filter_gradient(
+        x=tf.cast(maps, tf.bfloat16), dy=tf.cast(upstream, tf.bfloat16)
+    )
+
+
+def test_the_matrices_are_those_of_the_source():
+    """Bᵀ's, G's and Aᵀ's products give a convolution of one row, and 6 points are all there are."""
+    a, g, b = _matrices()
+    signal, filters = np.array([3.0, -1, 4, 1, -5, 9]), np.array([2.0, 7, -1])
+    expected = [signal[i : i + 3] @ filters for i in range(4)]
+    np.testing.assert_allclose(a @ ((g @ filters) * (b @ signal)), expected, atol=1e-12)
+
+
+@needs_operations
+@given(SIZES, st.integers(0, 100))
+@settings(max_examples=25, deadline=None)
+def test_outputs_are_numpys_but_for_their_own_rounding(sizes, seed):
+    maps, kernel, _ = _example(sizes, seed)
+    expected = _reference(maps, kernel)
+    # A point on the edge between two bfloat16s may be rounded the other way in float32.
+    scale = np.abs(expected).max() + 1e-6
+    np.testing.assert_allclose(_conv(maps, kernel), expected, rtol=0.01, atol=0.02 * scale)
+    assert _error(_conv(maps, kernel), expected) < 0.004  # bfloat16's own is 0.0017
+
+
+@needs_operations
+@given(SIZES, st.integers(0, 100))
+@settings(max_examples=25, deadline=None)
+def test_kernel_gradients_are_numpys(sizes, seed):
+    maps, _, upstream = _example(sizes, seed)
+    expected = _reference_kernel_gradient(maps, upstream)
+    assert _error(_kernel_gradient(maps, upstream), expected) < 0.002
+
+
+@needs_operations
+@pytest.mark.parametrize("sizes", [(4, 31, 31, 24, 64), (40, 7, 7, 256, 256), (2, 15, 15, 64, 256)])
+def test_errors_against_the_exact_convolution_are_one_percent(sizes):
+    """airbench's shapes; the second has more tiles than one chunk of the kernel's gradient."""
+    maps, kernel, upstream = _example(sizes)
+    maps, upstream = tf.constant(maps, tf.float32), tf.constant(upstream, tf.float32)
+    with tf.GradientTape() as tape:
+        variable = tf.Variable(kernel)
+        exact = tf.nn.conv2d(maps, variable, 1, "SAME")
+    gradient = tape.gradient(exact, variable, upstream)
+    assert 0.005 < _error(_conv(maps, kernel), exact) < 0.015
+    assert 0.005 < _error(_kernel_gradient(maps, upstream), gradient) < 0.015
+
+
+@needs_operations
+def test_no_images_give_no_outputs_and_a_gradient_of_zero():
+    kernel = np.ones((3, 3, 2, 5), np.float32)
+    assert _conv(np.zeros((0, 4, 4, 2)), kernel).shape == (0, 4, 4, 5)
+    gradient = _kernel_gradient(np.zeros((0, 4, 4, 2)), np.zeros((0, 4, 4, 5)))
+    np.testing.assert_array_equal(gradient, np.zeros((3, 3, 2, 5)))
+
+
+@needs_operations
+def test_a_nan_reaches_its_tile_and_no_other():
+    maps, kernel, _ = _example((1, 12, 12, 3, 5))
+    maps[0, 5, 5, 1] = np.nan
+    bad = np.isnan(_conv(maps, kernel)).any(axis=(0, 3))
+    assert bad[4:7, 4:7].all() and not bad[:, 8:].any() and not bad[:4, :].all()
+
+
+@needs_operations
+@pytest.mark.parametrize(
+    ("call", "rule"),
+    [
+        (lambda: _conv(np.zeros((1, 4, 4, 2)), np.zeros((5, 5, 2, 3), np.float32)), "filters"),
+        (lambda: _conv(np.zeros((1, 4, 4, 2)), np.zeros((3, 3, 1, 3), np.float32)), "filters"),
+        (lambda: _kernel_gradient(np.zeros((1, 4, 4, 2)), np.zeros((1, 4, 5, 3))), "dy"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(call, rule):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"must be x .*{rule}.* Received"):
+        call()
+
+
+@needs_operations
+def test_the_number_of_threads_does_not_change_a_bit():
+    program = (
+        "import hashlib, tensorflow as tf\n"
+        "from tfsc.native import library\n"
+        "maps = tf.cast(tf.random.stateless_normal([9, 13, 13, 40], [1, 2]), tf.bfloat16)\n"
+        "kernel = tf.random.stateless_normal([3, 3, 40, 72], [3, 4])\n"
+        "y = library.load().tfsc_winograd_conv(x=maps, filters=kernel)\n"
+        "dw = library.load().tfsc_winograd_conv_filter_gradient(x=maps, dy=y)\n"
+        "print(hashlib.sha256(y.numpy().tobytes() + dw.numpy().tobytes()).hexdigest())\n"
+    )
+    root = Path(__file__).parents[2]
+    digests = set()
+    for threads in ("1", "3"):
+        environment = {**library.os.environ, "TF_NUM_INTRAOP_THREADS": threads}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, cwd=root,
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        digests.add(done.stdout.strip())
+    assert len(digests) == 1
+
+
+def _layer(dtype="mixed_bfloat16", **arguments):
+    layer = WinogradConv2D(6, dtype=dtype, **arguments)
+    layer.build((None, 9, 9, 5))
+    return layer
+
+
+def _types(layer, dtype=tf.bfloat16):
+    """Types of the operations of its graph."""
+    signature = tf.TensorSpec([2, 9, 9, 5], dtype)
+    graph = tf.function(lambda maps: layer(maps)).get_concrete_function(signature).graph
+    return {operation.type for operation in graph.get_operations()}
+
+
+@needs_operations
+def test_the_layer_computes_the_operation_with_its_float32_kernel_bias_and_activation():
+    maps, kernel, _ = _example((2, 9, 9, 5, 6))
+    layer = _layer(activation="relu")
+    bias = np.linspace(-1, 1, 6, dtype=np.float32)
+    layer.set_weights([kernel, bias])
+    expected = np.maximum(_reference(maps, kernel) + bias, 0)
+    assert _error(tf.cast(layer(tf.cast(maps, tf.bfloat16)), tf.float64), expected) < 0.006
+
+
+@needs_operations
+def test_the_layers_gradients_are_one_percent_from_the_exact_ones_and_in_float32():
+    maps, kernel, upstream = _example((8, 9, 9, 5, 6))
+    layer = _layer(use_bias=False)
+    layer.set_weights([kernel])
+    x = tf.constant(maps, tf.bfloat16)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        outputs = layer(x)
+    found = tape.gradient(outputs, [x, layer.kernel.value], tf.cast(upstream, tf.bfloat16))
+    x, variable = tf.constant(maps, tf.float32), tf.Variable(kernel)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        outputs = tf.nn.conv2d(x, variable, 1, "SAME")
+    exact = tape.gradient(outputs, [x, variable], tf.constant(upstream, tf.float32))
+    assert [gradient.dtype for gradient in found] == [tf.bfloat16, tf.float32]
+    for mine, its in zip(found, exact, strict=True):
+        assert _error(tf.cast(mine, tf.float64), its) < 0.015
+
+
+@needs_operations
+def test_in_float32_and_for_other_machines_it_is_the_ordinary_convolution():
+    assert "TfscWinogradConv" in _types(_layer())
+    assert "TfscWinogradConv" not in _types(_layer("float32"), tf.float32)
+    with portable():
+        types = _types(_layer())
+    assert "Conv2D" in types and "TfscWinogradConv" not in types
+
+
+def test_without_the_operations_it_is_keras_own_layer(monkeypatch):
+    monkeypatch.setattr(winograd, "available", lambda: False)
+    maps, kernel, _ = _example((2, 9, 9, 5, 6))
+    layers = WinogradConv2D(6), keras.layers.Conv2D(6, 3, padding="same")
+    for layer in layers:
+        layer.build((None, 9, 9, 5))
+        layer.set_weights([kernel, np.arange(6.0)])
+    mine, its = (layer(tf.constant(maps, tf.float32)) for layer in layers)
+    np.testing.assert_allclose(mine, its, rtol=1e-6, atol=1e-6)
+
+
+def test_it_survives_its_config():
+    layer = _layer(use_bias=False, name="conv")
+    copy = WinogradConv2D.from_config(layer.get_config())
+    assert (copy.filters, copy.use_bias, copy.name) == (6, False, "conv")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"kernel_size": 5}, {"strides": 2}, {"padding": "valid"}, {"dilation_rate": 2}, {"groups": 2}],
+)
+def test_what_it_cannot_do_is_refused(arguments):
+    with pytest.raises(ValueError, match="WinogradConv2D needs a 3×3 kernel"):
+        WinogradConv2D(6, **arguments)

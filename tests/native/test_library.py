@@ -1,0 +1,74 @@
+"""What keeps the C++ operations from being had, and that each case says why."""
+
+import os
+import stat
+
+import pytest
+
+from tfsc.native import library
+from tfsc.native.library import NativeError
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch, tmp_path):
+    """No library yet, and a processor that has what it takes; what one test finds it forgets."""
+    monkeypatch.setenv("TFSC_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(library, "cpu_flags", lambda: frozenset(library._NEEDS))
+    library._attempt.cache_clear()
+    yield
+    library._attempt.cache_clear()
+
+
+def _compiler(tmp_path, body):
+    path = tmp_path / "compiler"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def test_a_processor_without_the_instructions(monkeypatch):
+    flags = frozenset(library._NEEDS) - {"avx512_bf16"}
+    monkeypatch.setattr(library, "cpu_flags", lambda: flags)
+    with pytest.raises(NativeError, match=r"^the processor has no avx512_bf16$"):
+        library.load()
+
+
+def test_no_compiler(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(NativeError, match="no C\\+\\+ compiler no-such-compiler"):
+        library.load()
+
+
+def test_a_compiler_that_fails_is_asked_once(monkeypatch, tmp_path):
+    calls = tmp_path / "calls"
+    body = f'[ "$1" = --version ] && exit 0\necho x >> {calls}\necho "error: no" >&2; exit 3'
+    monkeypatch.setenv("CXX", _compiler(tmp_path, body))
+    for _ in range(2):
+        with pytest.raises(NativeError, match="failed with exit code 3: error: no"):
+            library.load()
+    assert calls.read_text() == "x\n"
+    assert not [*(tmp_path / "cache" / "native").glob("*.so")]
+
+
+def test_a_library_that_is_none(monkeypatch, tmp_path):
+    body = (
+        'while [ "$1" ] && [ "$1" != -o ]; do shift; done\n[ "$1" ] && echo nothing > "$2"\nexit 0'
+    )
+    monkeypatch.setenv("CXX", _compiler(tmp_path, body))
+    with pytest.raises(NativeError, match=r"winograd-\w+\.so cannot be loaded"):
+        library.load()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", _compiler(tmp_path, "exit 0"))
+    (tmp_path / "cache").mkdir(mode=0o500)
+    with pytest.raises(NativeError, match="cannot write"):
+        library.load()
+
+
+def test_a_cache_that_is_a_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", _compiler(tmp_path, "exit 0"))
+    (tmp_path / "cache").write_text("")
+    with pytest.raises(NativeError, match="cannot write"):
+        library.load()
