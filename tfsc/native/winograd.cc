@@ -230,46 +230,53 @@ inline void OutputGradientPoints(const uint16_t* dy, const Grid& grid, int64 til
   }
 }
 
-// Where the factors of a matrix product lie: pairs of k in `segments` of `pairs`.
-struct Factors {
-  int64 segments, pairs;
-  int64 a_row, a_pair, a_segment;  // from one row, pair, segment of a to the next
-  int64 b_segment;                 // of b, whose pairs follow each other
+// Where a matrix product's factors and sums lie. k comes in pairs, and those in segments of 8.
+struct Layout {
+  int64 pairs;
+  int64 a_row, a_pair, a_segment;       // from one row, pair, segment of a to the next
+  int64 b_register, b_pair, b_segment;  // of b, whose registers hold 16 columns of a pair
+  int64 c_row, c_register;
 };
+
+constexpr int64 kSegment = 8;
 
 // c[i, j] (+)= Σₖ a[i, k]·b[k, j].
 template <int rows, int registers>
-void Product(const uint16_t* a, const uint16_t* b, const Factors& factors, float* c, int64 c_row,
-             bool add) {
+void Product(const uint16_t* a, const uint16_t* b, const Layout& layout, float* c, bool add) {
+  const int64 a_row = layout.a_row, b_register = layout.b_register;
+  const int64 c_row = layout.c_row, c_register = layout.c_register;
   Lanes sums[rows][registers];
   for (int i = 0; i < rows; ++i)
     for (int j = 0; j < registers; ++j)
-      sums[i][j] = add ? _mm512_load_ps(c + i * c_row + j * kLanes) : _mm512_setzero_ps();
-  const int64 a_row = factors.a_row;
-  for (int64 s = 0; s < factors.segments; ++s) {
-    const uint16_t *a_pair = a + s * factors.a_segment, *b_pair = b + s * factors.b_segment;
-    for (int64 k = 0; k < factors.pairs; ++k) {
+      sums[i][j] = add ? _mm512_load_ps(c + i * c_row + j * c_register) : _mm512_setzero_ps();
+  for (int64 first = 0; first < layout.pairs; first += kSegment) {
+    const int64 count = std::min(kSegment, layout.pairs - first);
+    const uint16_t *a_pair = a, *b_pair = b;
+    for (int64 k = 0; k < count; ++k) {
       __m512bh columns[registers];
       for (int j = 0; j < registers; ++j)
-        columns[j] = (__m512bh)_mm512_load_si512(b_pair + j * 2 * kLanes);
+        columns[j] = (__m512bh)_mm512_load_si512(b_pair + j * b_register);
       for (int i = 0; i < rows; ++i) {
         const __m512bh pair = (__m512bh)_mm512_set1_epi32(
             *reinterpret_cast<const int32_t*>(a_pair + i * a_row));
         for (int j = 0; j < registers; ++j)
           sums[i][j] = _mm512_dpbf16_ps(sums[i][j], pair, columns[j]);
       }
-      a_pair += factors.a_pair;
-      b_pair += registers * 2 * kLanes;
+      a_pair += layout.a_pair;
+      b_pair += layout.b_pair;
     }
+    a += layout.a_segment;
+    b += layout.b_segment;
   }
   for (int i = 0; i < rows; ++i)
-    for (int j = 0; j < registers; ++j) _mm512_store_ps(c + i * c_row + j * kLanes, sums[i][j]);
+    for (int j = 0; j < registers; ++j)
+      _mm512_store_ps(c + i * c_row + j * c_register, sums[i][j]);
 }
 
-using ProductFn = void (*)(const uint16_t*, const uint16_t*, const Factors&, float*, int64, bool);
+using ProductFn = void (*)(const uint16_t*, const uint16_t*, const Layout&, float*, bool);
 
 template <int registers>
-ProductFn ProductOfRows(int rows) {
+ProductFn ProductOfRows(int64 rows) {
   static constexpr ProductFn kFunctions[] = {
       Product<1, registers>, Product<2, registers>, Product<3, registers>,
       Product<4, registers>, Product<5, registers>, Product<6, registers>};
@@ -278,14 +285,15 @@ ProductFn ProductOfRows(int rows) {
 
 // c of any number of rows and 16·registers columns.
 void Multiply(int64 rows, int registers, const uint16_t* a, const uint16_t* b,
-              const Factors& factors, float* c, int64 c_row, bool add) {
-  for (int64 i = 0; i < rows; i += kRows) {
-    const int n = static_cast<int>(std::min<int64>(kRows, rows - i));
+              const Layout& layout, float* c, bool add) {
+  for (int64 i = 0, n = 0; i < rows; i += n) {
+    const int64 blocks = (rows - i + kRows - 1) / kRows;
+    n = (rows - i + blocks - 1) / blocks;  // 16 rows are 6, 5 and 5
     const ProductFn product = registers == 4   ? ProductOfRows<4>(n)
                               : registers == 3 ? ProductOfRows<3>(n)
                               : registers == 2 ? ProductOfRows<2>(n)
                                                : ProductOfRows<1>(n);
-    product(a + i * factors.a_row, b, factors, c + i * c_row, c_row, add);
+    product(a + i * layout.a_row, b, layout, c + i * layout.c_row, add);
   }
 }
 
@@ -410,31 +418,36 @@ class Conv : public OpKernel {
     uint16_t* u = filter_scratch.Take<uint16_t>(u_size);
     TransformFilters(context, filters.flat<float>().data(), in, out, u);
 
+    // A tile's points lie together, 16 channels at a time: [tile, channels/16, 36, 16]. Scattered,
+    // each would miss the first-level cache.
+    const int64 v_group = kPoints * kLanes, m_group = kPoints * kLanes;
+    const int64 v_tile = RoundUp(in, kLanes) / kLanes * v_group + kPad;
+    const int64 m_tile = kPanel / kLanes * m_group + kPad / 2;
     // Points of a block's inputs and of a panel of its outputs fit the second-level cache (1 MiB).
-    const int64 fit = 600'000 / (kPoints * (2 * 2 * pairs + 4 * kPanel));
+    const int64 fit = 600'000 / (2 * v_tile + 4 * m_tile);
     const int64 block = std::max<int64>(fit / kRows, 2) * kRows;
     const int64 blocks = (grid.tiles() + block - 1) / block;
-    const int64 v_point = block * 2 * pairs + kPad, m_point = block * kPanel + kPad / 2;
     const uint16_t *input = Bits(x), *filter_points = u;
     uint16_t* output = reinterpret_cast<uint16_t*>(y->flat<bfloat16>().data());
     Parallel(context, blocks, block * kPoints * pairs * padded / 16,
              [&](int64 begin, int64 end) {
-               Scratch scratch(Scratch::Bytes<float>(kPoints * m_point) +
-                               Scratch::Bytes<uint16_t>(kPoints * v_point));
-               float* m = scratch.Take<float>(kPoints * m_point);
-               auto* v = scratch.Take<uint16_t>(kPoints * v_point);
+               Scratch scratch(Scratch::Bytes<float>(block * m_tile) +
+                               Scratch::Bytes<uint16_t>(block * v_tile));
+               float* m = scratch.Take<float>(block * m_tile);
+               auto* v = scratch.Take<uint16_t>(block * v_tile);
                for (int64 b = begin; b < end; ++b) {
                  const int64 first = b * block, count = std::min(block, grid.tiles() - first);
-                 GatherInputs(input, grid, in, first, count, v_point, pairs, v);
+                 GatherInputs(input, grid, in, first, count, v_tile, v);
                  for (int64 panel = 0; panel < padded; panel += kPanel) {
                    const int registers = Registers(panel, padded);
+                   const int64 b_pair = 2 * kLanes * registers;
+                   const Layout layout = {pairs,  v_tile, 2, v_group, 2 * kLanes, b_pair,
+                                          kSegment * b_pair, m_tile, m_group};
                    for (int p = 0; p < kPoints; ++p)
-                     Multiply(count, registers, v + p * v_point,
-                              filter_points + (p * padded + panel) * 2 * pairs,
-                              {1, pairs, 2 * pairs, 2, 0, 0}, m + p * m_point, kPanel,
-                              false);
-                   ScatterOutputs(m, grid, out, first, count, m_point, panel, registers,
-                                  output);
+                     Multiply(count, registers, v + p * kLanes,
+                              filter_points + (p * padded + panel) * 2 * pairs, layout,
+                              m + p * kLanes, false);
+                   ScatterOutputs(m, grid, out, first, count, m_tile, panel, registers, output);
                  }
                }
              });
@@ -442,35 +455,40 @@ class Conv : public OpKernel {
 
  private:
   static void GatherInputs(const uint16_t* x, const Grid& grid, int64 in, int64 first,
-                           int64 count, int64 v_point, int64 pairs, uint16_t* v) {
+                           int64 count, int64 v_tile, uint16_t* v) {
     for (int64 t = 0; t < count; ++t) {
       for (int64 c = 0; c < in; c += kLanes) {
-        const __mmask16 mask = Mask(2 * pairs - c);
-        InputPoints(x, grid, first + t, in, c, [=](int p, Lanes value) {
-          StoreBf16(v + p * v_point + t * 2 * pairs + c, mask, value);
-        });
+        uint16_t* to = v + t * v_tile + c * kPoints;
+        InputPoints(x, grid, first + t, in, c,
+                    [=](int p, Lanes value) { StoreBf16(to + p * kLanes, 0xFFFF, value); });
       }
     }
   }
 
   static void ScatterOutputs(const float* m, const Grid& grid, int64 out, int64 first,
-                             int64 count, int64 m_point, int64 panel, int registers, uint16_t* y) {
+                             int64 count, int64 m_tile, int64 panel, int registers, uint16_t* y) {
     for (int64 t = 0; t < count; ++t) {
       int64 image, top, left;
       grid.Place(first + t, &image, &top, &left);
       for (int g = 0; g < registers; ++g) {
         const int64 channel = panel + g * kLanes;
         const __mmask16 mask = Mask(out - channel);
-        Lanes points[kPoints], half[kOut * kTile], tile[kOut * kOut];
-        for (int p = 0; p < kPoints; ++p)
-          points[p] = _mm512_load_ps(m + p * m_point + t * kPanel + g * kLanes);
-        for (int j = 0; j < kTile; ++j) OutputTransform<kTile>(points + j, half + j);
+        const float* from = m + t * m_tile + g * kPoints * kLanes;
+        Lanes half[kOut * kTile], tile[kOut * kOut];
+        for (int j = 0; j < kTile; ++j) {
+          Lanes column[kTile], outputs[kOut];
+          for (int i = 0; i < kTile; ++i)
+            column[i] = _mm512_load_ps(from + (i * kTile + j) * kLanes);
+          OutputTransform<1>(column, outputs);
+          for (int i = 0; i < kOut; ++i) half[i * kTile + j] = outputs[i];
+        }
         for (int i = 0; i < kOut; ++i) OutputTransform<1>(half + i * kTile, tile + i * kOut);
-        for (int i = 0; i < kOut && top + i < grid.height; ++i)
-          for (int j = 0; j < kOut && left + j < grid.width; ++j)
-            StoreBf16(y + ((image * grid.height + top + i) * grid.width + left + j) * out +
-                          channel,
-                      mask, tile[i * kOut + j]);
+        const int64 rows = std::min<int64>(kOut, grid.height - top);
+        const int64 columns = std::min<int64>(kOut, grid.width - left);
+        uint16_t* to = y + ((image * grid.height + top) * grid.width + left) * out + channel;
+        for (int i = 0; i < rows; ++i)
+          for (int j = 0; j < columns; ++j)
+            StoreBf16(to + (i * grid.width + j) * out, mask, tile[i * kOut + j]);
       }
     }
   }
@@ -494,11 +512,10 @@ class ConvFilterGradient : public OpKernel {
     if (dw->NumElements() == 0) return;
     const int64 padded_in = RoundUp(in, kLanes), padded_out = RoundUp(out, kLanes);
     // The sums are read and written once a chunk of tiles; its points fit the third-level cache.
+    const int64 tiles = 2 * kSegment;  // of a segment
     const int64 fit = 8'000'000 / (2 * (Segment(padded_in) + Segment(padded_out)));
-    const int64 segment = 2 * kSegment;  // in tiles
     const int64 segments =
-        std::min((grid.tiles() + segment - 1) / segment, std::max(fit, int64{4}));
-    const int64 chunk = segments * segment;
+        std::min((grid.tiles() + tiles - 1) / tiles, std::max(fit / 4, int64{1}) * 4);
     const int64 v_size = segments * Segment(padded_in), d_size = segments * Segment(padded_out);
     const int64 sums = kPoints * padded_in * padded_out;
     Scratch scratch(Scratch::Bytes<uint16_t>(v_size) + Scratch::Bytes<uint16_t>(d_size) +
@@ -507,14 +524,18 @@ class ConvFilterGradient : public OpKernel {
     float* du = scratch.Take<float>(sums);
     const uint16_t *inputs = Bits(x), *gradients = Bits(dy);
     if (grid.tiles() == 0) std::fill_n(du, sums, 0.f);
-    for (int64 first = 0; first < grid.tiles(); first += chunk) {
-      const int64 pairs = RoundUp(std::min(chunk, grid.tiles() - first), segment) / 2;
-      Parallel(context, pairs, (padded_in + padded_out) * 40, [&](int64 begin, int64 end) {
-        for (int64 q = begin; q < end; ++q) {
-          GatherPairs<true>(inputs, grid, in, first, q, padded_in, v);
-          GatherPairs<false>(gradients, grid, out, first, q, padded_out, d);
+    for (int64 first = 0; first < grid.tiles(); first += segments * tiles) {
+      const int64 count = std::min(segments, (grid.tiles() - first + tiles - 1) / tiles);
+      const int64 work = tiles * (padded_in + padded_out) * 20;
+      Parallel(context, count, work, [&](int64 begin, int64 end) {
+        for (int64 s = begin; s < end; ++s) {
+          GatherSegment<true>(inputs, grid, in, first + s * tiles, padded_in,
+                              v + s * Segment(padded_in));
+          GatherSegment<false>(gradients, grid, out, first + s * tiles, padded_out,
+                               d + s * Segment(padded_out));
         }
       });
+      const int64 pairs = count * kSegment;
       Parallel(context, kPoints, pairs * padded_in * padded_out / 16, [&](int64 begin, int64 end) {
         for (int64 p = begin; p < end; ++p)
           Sum(p, pairs, padded_in, padded_out, v, d, first > 0, du);
@@ -524,61 +545,44 @@ class ConvFilterGradient : public OpKernel {
   }
 
  private:
-  // Points of pairs of tiles: [tiles/16, channels/64, 36, 8, 64, 2], a line after each 8, so that those of one tile lie
-  // on few pages and those of one point follow each other for 8 pairs.
-  static constexpr int64 kSegment = 8;
+  // Points of 16 tiles: [channels/16, 36, 8 pairs, 16 channels, 2], a line after each 8 pairs.
+  // Those of 16 channels fill a part of the first-level cache before the next ones do.
+  static constexpr int64 kPoint = kSegment * 2 * kLanes + kPad, kGroup = kPoints * kPoint;
 
-  // From one point to the next of `channels` channels.
-  static int64 Stride(int64 channels) { return kSegment * 2 * channels + kPad; }
+  static int64 Segment(int64 padded) { return padded / kLanes * kGroup; }
 
-  // From one segment to the next of `padded` channels.
-  static int64 Segment(int64 padded) {
-    return kPoints * (kSegment * 2 * padded + (padded + kPanel - 1) / kPanel * kPad);
-  }
-
-  // Where the pair q of tiles' point p of the panel that begins at channel c does.
-  static int64 Place(int64 q, int64 p, int64 c, int64 padded) {
-    const int64 channels = Registers(c, padded) * kLanes;
-    return q / kSegment * Segment(padded) + c / kPanel * kPoints * Stride(kPanel) +
-           p * Stride(channels) + q % kSegment * 2 * channels;
-  }
-
-  // Points of tiles first + 2q and first + 2q + 1.
   template <bool inputs>
-  static void GatherPairs(const uint16_t* from, const Grid& grid, int64 channels, int64 first,
-                          int64 q, int64 padded, uint16_t* to) {
+  static void GatherSegment(const uint16_t* from, const Grid& grid, int64 channels, int64 first,
+                            int64 padded, uint16_t* to) {
     for (int64 c = 0; c < padded; c += kLanes) {
-      const int64 panel = c / kPanel * kPanel;
-      const int64 stride = Stride(Registers(panel, padded) * kLanes);
-      uint16_t* place = to + Place(q, 0, panel, padded) + (c - panel) * 2;
-      Lanes points[kPoints];
-      const auto keep = [&](int p, Lanes value) { points[p] = value; };
-      const auto store = [&](int p, Lanes value) {
-        StorePairs(place + p * stride, points[p], value);
-      };
-      const int64 tile = first + 2 * q;
-      if (inputs) {
-        InputPoints(from, grid, tile, channels, c, keep);
-        InputPoints(from, grid, tile + 1, channels, c, store);
-      } else {
-        OutputGradientPoints(from, grid, tile, channels, c, keep);
-        OutputGradientPoints(from, grid, tile + 1, channels, c, store);
+      for (int64 q = 0; q < kSegment; ++q) {
+        uint16_t* place = to + c / kLanes * kGroup + q * 2 * kLanes;
+        Lanes points[kPoints];
+        const auto keep = [&](int p, Lanes value) { points[p] = value; };
+        const auto store = [&](int p, Lanes value) {
+          StorePairs(place + p * kPoint, points[p], value);
+        };
+        const int64 tile = first + 2 * q;
+        if (inputs) {
+          InputPoints(from, grid, tile, channels, c, keep);
+          InputPoints(from, grid, tile + 1, channels, c, store);
+        } else {
+          OutputGradientPoints(from, grid, tile, channels, c, keep);
+          OutputGradientPoints(from, grid, tile + 1, channels, c, store);
+        }
       }
     }
   }
 
   static void Sum(int64 p, int64 pairs, int64 padded_in, int64 padded_out, const uint16_t* v,
                   const uint16_t* d, bool add, float* du) {
+    const Layout layout = {pairs,  2, 2 * kLanes, Segment(padded_in), kGroup, 2 * kLanes,
+                           Segment(padded_out), padded_out, kLanes};
     for (int64 column = 0; column < padded_out; column += kPanel) {
-      const uint16_t* b = d + Place(0, p, column, padded_out);
-      for (int64 row = 0; row < padded_in; row += kPanel) {
-        const int64 rows = std::min<int64>(kPanel, padded_in - row);
-        Multiply(rows, Registers(column, padded_out),
-                 v + Place(0, p, row, padded_in), b,
-                 {pairs / kSegment, kSegment, 2, 2 * rows, Segment(padded_in),
-                  Segment(padded_out)},
-                 du + (p * padded_in + row) * padded_out + column, padded_out, add);
-      }
+      const uint16_t* b = d + column / kLanes * kGroup + p * kPoint;
+      for (int64 row = 0; row < padded_in; row += kLanes)
+        Multiply(kLanes, Registers(column, padded_out), v + row / kLanes * kGroup + p * kPoint, b,
+                 layout, du + (p * padded_in + row) * padded_out + column, add);
     }
   }
 
