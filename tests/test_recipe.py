@@ -249,14 +249,14 @@ def test_false_may_be_written_in_several_ways(argument):
             "--micro_batch=64: must divide the batch size 160",
         ),
         (
-            {"model": "airbench", "winograd": "on"},
-            "--precision=fp32: must be bf16 with --winograd=on",
+            {"winograd": "on", "precision": "fp16"},
+            "--precision=fp16: must be another with --winograd=on",
         ),
+        ({"winograd": "on", "xla": "on"}, "--xla=on: must be auto or off with --winograd=on"),
         (
-            {"model": "airbench", "winograd": "on", "precision": "bf16", "xla": "on"},
-            "--xla=on: must be auto or off with --winograd=on",
+            {"model": "caffe_cifar10", "winograd": "auto"},
+            "--winograd=auto: must be left at off with --model=caffe_cifar10",
         ),
-        ({"winograd": "auto"}, "--winograd=auto: must be left at off with --model=resnet_v2"),
         (
             {"replicas": 2, "micro_batch": 32},
             "--micro_batch=32: must be 0 with --replicas=2",

@@ -392,11 +392,11 @@ class Recipe:
     winograd: str = _setting(
         "off",
         "Compute 3×3 convolutions of stride 1 by Winograd's F(4×4, 3×3), in C++ that is compiled "
-        "on first use: a quarter of the multiplications, 1 % of rounding errors where bf16 has "
-        "0.2 %. Needs --precision=bf16, AVX512-BF16 and a C++ compiler. auto: where there are all "
-        "three, and no GPU, AMX or XLA, which are faster without it.",
+        "on first use: a quarter of the multiplications, rounding errors of 1 % in bf16 and 1e-6 "
+        "in fp32 (else 0.2 % and 2e-7). Needs a CPU with AVX512-BF16 and a C++ compiler. auto: "
+        "where these are, and no GPU, XLA or (bf16) AMX, which are faster without it.",
         choices=("off", "auto", "on"),
-        models=("resnet_smith", "wide_resnet", "airbench"),
+        models=_NORMALIZED,
     )
     replicas: int = _setting(
         1,

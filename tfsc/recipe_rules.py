@@ -65,11 +65,9 @@ def check(recipe: "Recipe") -> None:
             f"--flip_mode={recipe.flip_mode}: must be {type(recipe).flip_mode} with --flip=false"
         )
     _check_network(recipe)
-    for name, needed in (("precision", "bf16"), ("xla", "auto or off")):
-        if recipe.winograd == "on" and getattr(recipe, name) not in needed.split(" or "):
-            raise RecipeError(
-                f"--{name}={getattr(recipe, name)}: must be {needed} with --winograd=on"
-            )
+    if recipe.winograd == "on" and (recipe.precision == "fp16" or recipe.xla == "on"):
+        name, allowed = ("xla", "auto or off") if recipe.xla == "on" else ("precision", "another")
+        raise RecipeError(f"--{name}={getattr(recipe, name)}: must be {allowed} with --winograd=on")
     stacks = len(recipe.stack_units)
     if stacks > 16:  # each halves the image
         units = shown(",".join(map(str, recipe.stack_units)))

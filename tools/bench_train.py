@@ -11,6 +11,7 @@ are formed round by round, so that a slow minute of the machine meets both sides
 batches in memory; what `fit` itself does once an epoch is left out. The stock side is the same
 network of Keras' own layers and AdamW, with RandomTranslation and RandomFlip in the dataset.
 --vs=torch: both sides train the bare network on one resident batch.
+tfsc stands for its default, ordinary convolutions; `tfsc winograd` for --winograd=auto.
 """
 
 import argparse
@@ -29,18 +30,22 @@ TOOLS = Path(__file__).parent
 COMMITTED = TOOLS.parent / "docs" / "performance"
 
 # What must be so many times faster than what, from the issue "Speed".
-TARGETS = {
+_TARGETS = {
     "keras": [
-        ("tfsc fp32", "keras fp32", 1.5),
-        ("tfsc bf16", "keras bf16", 1.5),
-        ("tfsc bf16", "keras fp32", 2.5),
+        ("fp32", "keras fp32", 1.5),
+        ("bf16", "keras bf16", 1.5),
+        ("bf16", "keras fp32", 2.5),
     ],
     "torch": [
-        ("tfsc fp32", "torch eager fp32", 1.2),
-        ("tfsc fp32", "torch compile fp32", 1.2),
-        ("tfsc bf16", "torch eager bf16", 1.2),
-        ("tfsc bf16", "torch compile bf16", 1.2),
+        ("fp32", "torch eager fp32", 1.2),
+        ("fp32", "torch compile fp32", 1.2),
+        ("bf16", "torch eager bf16", 1.2),
+        ("bf16", "torch compile bf16", 1.2),
     ],
+}
+TARGETS = {
+    vs: [(f"{ours} {p}", theirs, x) for ours in ("tfsc", "tfsc winograd") for p, theirs, x in rows]
+    for vs, rows in _TARGETS.items()
 }
 
 
@@ -66,7 +71,8 @@ def main() -> int:
     if not set(arguments.precisions.split(",")) <= {"fp32", "bf16"}:
         parser.error(f"--precisions={arguments.precisions}: must be of fp32 and bf16")
     if arguments.worker:
-        _WORKERS[arguments.worker.split()[0]](arguments, arguments.worker.split()[1])
+        kind, *variant = arguments.worker.split()
+        _WORKERS[kind](arguments, *variant)
         return 0
     committed = None
     if arguments.check:
@@ -107,7 +113,8 @@ def _measure(arguments: argparse.Namespace) -> tuple[dict[str, list[float]], dic
                 command += [f"--precision={precision}", *size]
             else:
                 kind = f"bare-{kind}" if arguments.vs == "torch" else kind
-                command = [sys.executable, __file__, f"--worker={kind} {precision}", *size]
+                worker = " ".join([kind, precision, *mode])
+                command = [sys.executable, __file__, f"--worker={worker}", *size]
             workers[name] = stack.enter_context(bench_worker.Worker(command))
         figures = interleaved(
             {
@@ -188,19 +195,24 @@ def _serve(run: Callable[[int], object], model) -> None:
     import keras
     import tensorflow as tf
 
+    from tfsc.models.winograd import WinogradConv2D
+
     run(3)
     trainable = sum(weight.shape.num_elements() for weight in model.trainable_weights)
+    layers = getattr(model, "network", model).layers
+    winograd = sum(isinstance(layer, WinogradConv2D) for layer in layers)
     versions = f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
-    bench_worker.serve(run, parameters=trainable, version=versions)
+    bench_worker.serve(run, parameters=trainable, winograd_layers=winograd, version=versions)
 
 
-def _tfsc(arguments, precision: str) -> None:
+def _tfsc(arguments, precision: str, convolutions: str = "") -> None:
     """`fit` of the Learner on tfsc's own pipeline."""
     from variants import default_learner
 
     from tfsc.data.pipeline import TrainingPipeline
 
-    learner, examples = default_learner(precision, arguments.batch_size, arguments.stack_units)
+    size = arguments.batch_size, arguments.stack_units
+    learner, examples = default_learner(precision, *size, winograd=_setting(convolutions))
     pipeline = TrainingPipeline(examples, arguments.batch_size, seed=0)
     _serve_fit(learner, pipeline.batches(0, 1_000_000))
 
@@ -214,13 +226,15 @@ def _keras(arguments, precision: str) -> None:
     _serve_fit(stock_model(learner), data)
 
 
-def _bare_tfsc(arguments, precision: str) -> None:
+def _bare_tfsc(arguments, precision: str, convolutions: str = "") -> None:
     """Training steps of the Learner on one resident batch, without augmentation."""
     import tensorflow as tf
     from variants import default_learner, resident_batch
 
     size = arguments.batch_size, arguments.stack_units
-    learner, examples = default_learner(precision, *size, shift=0.0, flip=False)
+    learner, examples = default_learner(
+        precision, *size, shift=0.0, flip=False, winograd=_setting(convolutions)
+    )
     batch = resident_batch(examples, arguments.batch_size)
     step = tf.function(learner.train_step)
 
@@ -230,6 +244,11 @@ def _bare_tfsc(arguments, precision: str) -> None:
         float(metrics["loss"])
 
     _serve(run, learner)
+
+
+def _setting(convolutions: str) -> str:
+    """--winograd of a variant."""
+    return "auto" if convolutions == "winograd" else "off"
 
 
 _WORKERS = {"tfsc": _tfsc, "keras": _keras, "bare-tfsc": _bare_tfsc}

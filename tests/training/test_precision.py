@@ -84,7 +84,8 @@ def machine(monkeypatch):
     [
         ("off", {}, "bf16", "auto", False),
         ("auto", {}, "bf16", "auto", True),
-        ("auto", {}, "fp32", "auto", False),
+        ("auto", {}, "fp32", "auto", True),
+        ("auto", {"amx": True}, "fp32", "auto", True),
         ("auto", {}, "bf16", "on", False),
         ("auto", {"gpu": True}, "bf16", "auto", False),
         ("auto", {"amx": True}, "bf16", "auto", False),

@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers
 
 from tfsc.models.dropout import SampleDropout
-from tfsc.models.winograd import WinogradConv2D
+from tfsc.models.winograd import LEAST_CHANNELS, WinogradConv2D
 
 
 def images(
@@ -50,12 +50,12 @@ def conv3x3(
         filters: number of output channels.
         stride: 1 or 2.
         name: of the layer; the padding's is `<name>_pad`.
-        winograd: whether one of stride 1 is a `WinogradConv2D`.
+        winograd: whether one of stride 1 and at least 16 channels of x is a `WinogradConv2D`.
         arguments: of `keras.layers.Conv2D`.
     """
     if stride > 1:
         x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
-    elif winograd:
+    elif winograd and x.shape[-1] >= LEAST_CHANNELS:
         return WinogradConv2D(filters, name=name, **arguments)(x)
     padding = "valid" if stride > 1 else "same"
     return layers.Conv2D(filters, 3, stride, padding, name=name, **arguments)(x)

@@ -64,6 +64,7 @@ def _resnet_v2(recipe: Recipe, train: Examples, classes: int, winograd: bool) ->
         pooling=recipe.pooling,
         shortcut_preactivation=recipe.shortcut_preactivation,
         shortcut_bn=recipe.shortcut_bn,
+        winograd=winograd,
     )
 
 

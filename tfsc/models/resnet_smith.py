@@ -57,7 +57,7 @@ def resnet_smith(
         input_scale: factor on what is left; 255 for the raw range of the original.
         dropout: rate before the dense layer.
         dropout_seed: of its masks.
-        winograd: whether 3×3 convolutions of stride 1 are `WinogradConv2D`.
+        winograd: whether 3×3 convolutions of stride 1, but for the first, are `WinogradConv2D`.
 
     Returns:
         `keras.Model` from images [n, height, width, channels] to float32 logits [n, classes].

@@ -10,6 +10,7 @@ from tfsc.models import parts
 from tfsc.models.norm import FusedBatchNormalization
 from tfsc.models.own_gradient import OwnGradient
 from tfsc.models.pointwise import PointwiseConv2D
+from tfsc.models.winograd import LEAST_CHANNELS, WinogradConv2D
 
 
 def resnet_v2(
@@ -28,6 +29,7 @@ def resnet_v2(
     bn_epsilon: float = 1e-3,
     dropout: float = 0.0,
     dropout_seed: int = 0,
+    winograd: bool = False,
 ) -> keras.Model:
     """A functional pre-activation residual network with bottleneck units.
 
@@ -55,6 +57,7 @@ def resnet_v2(
         bn_epsilon: added to BatchNorm's variance.
         dropout: rate before the dense layer.
         dropout_seed: of its masks.
+        winograd: whether 3×3 convolutions of stride 1, but for the first, are `WinogradConv2D`.
 
     Returns:
         `keras.Model` from images [n, height, width, channels] to float32 logits [n, classes].
@@ -69,6 +72,8 @@ def resnet_v2(
 
     def conv(x, filters, kernel, stride, name):
         layer = PointwiseConv2D if kernel == stride == 1 else layers.Conv2D
+        if winograd and (kernel, stride) == (3, 1) and x.shape[-1] >= LEAST_CHANNELS:
+            layer = WinogradConv2D
         return layer(
             filters,
             kernel,

@@ -49,7 +49,7 @@ def wide_resnet(
         input_scale: factor on what is left.
         dropout: rate before the dense layer.
         dropout_seed: of its masks.
-        winograd: whether 3×3 convolutions of stride 1 are `WinogradConv2D`.
+        winograd: whether 3×3 convolutions of stride 1, but for the first, are `WinogradConv2D`.
 
     Returns:
         `keras.Model` from images [n, height, width, channels] to float32 logits [n, classes].

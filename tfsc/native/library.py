@@ -1,4 +1,4 @@
-"""`load`: the operations of winograd.cc, compiled on first use and kept in the user's cache."""
+"""`load`: the C++ operations, compiled on first use and kept in the user's cache."""
 
 import functools
 import hashlib
@@ -16,9 +16,10 @@ from absl import logging
 from tfsc import files
 from tfsc.errors import one_line
 
-_SOURCE = Path(__file__).with_name("winograd.cc")
+_FOLDER = Path(__file__).parent
+_SOURCE = _FOLDER / "winograd.cc"
 _FLAGS = (
-    *("-std=c++17", "-O3", "-w", "-shared", "-fPIC"),
+    *("-std=c++20", "-O3", "-w", "-shared", "-fPIC"),
     *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mfma"),
 )
 _NEEDS = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16", "fma")
@@ -80,7 +81,9 @@ def _compiled(compiler: str) -> Path:
     """The library of this source, compiler and TensorFlow; made if it is not there."""
     flags = [*_FLAGS, *tf.sysconfig.get_compile_flags()]
     version = _run([compiler, "--version"])
-    parts = [_SOURCE.read_text(encoding="utf-8"), version, tf.version.VERSION, *flags]
+    sources = [_SOURCE, *sorted(_FOLDER.glob("*.h"))]
+    texts = [source.read_text(encoding="utf-8") for source in sources]
+    parts = [*texts, version, tf.version.VERSION, *flags]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     library = files.cache_root() / "native" / f"winograd-{key}.so"
     if library.is_file():

@@ -59,8 +59,8 @@ def use_winograd(winograd: str, precision: str, xla: str) -> bool:
     """
     if winograd == "off":
         return False
-    faster_without = has_gpu() or use_xla(xla) or "amx_bf16" in library.cpu_flags()
-    if winograd == "auto" and (precision != "bf16" or faster_without):
+    amx = precision == "bf16" and "amx_bf16" in library.cpu_flags()
+    if winograd == "auto" and (has_gpu() or use_xla(xla) or amx):
         return False
     try:
         library.load()
