@@ -108,6 +108,7 @@ NOT_USED = (
     "replicas",
     "steps_per_execution",
     "checkpoint_every",
+    "validate_every",
     "keep_checkpoints",
     "export",
     "threshold",

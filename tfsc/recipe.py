@@ -422,7 +422,7 @@ class Recipe:
         1, "Epochs between checkpoints; the last epoch always has one.", low=1, high=100_000,
         identity=False,
     )  # fmt: skip
-    evaluate_every: int = _setting(
+    validate_every: int = _setting(
         1,
         "Epochs between evaluations; the last epoch always has one.",
         low=1,

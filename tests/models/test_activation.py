@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from scipy.special import erf
 
-from tfsc.models.activation import FusedActivation, portable
+from tfsc.models.activation import FusedActivation
+from tfsc.models.portable import portable
 
 X = np.linspace(-9, 9, 721, dtype=np.float32).reshape(1, 7, 103, 1)
 

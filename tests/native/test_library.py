@@ -1,5 +1,6 @@
 """What keeps the C++ operations from being had, and that each case says why."""
 
+import functools
 import os
 import stat
 
@@ -14,9 +15,8 @@ def fresh(monkeypatch, tmp_path):
     """No library yet, and a processor that has what it takes; what one test finds it forgets."""
     monkeypatch.setenv("TFSC_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(library, "cpu_flags", lambda: frozenset(library._NEEDS))
-    library._attempt.cache_clear()
-    yield
-    library._attempt.cache_clear()
+    # What this process has loaded it keeps: TensorFlow registers an operation once.
+    monkeypatch.setattr(library, "_attempt", functools.cache(library._attempt.__wrapped__))
 
 
 def _compiler(tmp_path, body):

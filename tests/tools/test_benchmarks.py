@@ -81,7 +81,7 @@ class TestTrain:
         assert code == 1
         assert "slower: keras fp32 / tfsc fp32 is" in capsys.readouterr().out
         result = json.loads(out.read_text())
-        assert set(result["seconds"]) == {"tfsc fp32", "keras fp32"}
+        assert set(result["seconds"]) == {"tfsc fp32", "tfsc winograd fp32", "keras fp32"}
         assert all(len(figures) == 2 for figures in result["seconds"].values())
         # Both sides train the same network.
         assert len({worker["parameters"] for worker in result["workers"].values()}) == 1

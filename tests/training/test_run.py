@@ -231,7 +231,7 @@ def test_a_validation_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch
 
 def test_evaluations_may_be_left_out_but_the_last(whole, tmp_path):
     """Weights do not depend on them; what has not been measured is empty, not a number."""
-    recipe = _recipe(tmp_path / "run", epochs=3, ema=0.9, evaluate_every=2, checkpoint_every=1)
+    recipe = _recipe(tmp_path / "run", epochs=3, ema=0.9, validate_every=2, checkpoint_every=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # Matplotlib's, on a line without points
         summary = run_module.run(recipe)

@@ -204,7 +204,7 @@ class _Run:
         started = time.perf_counter()
         self.check_finite()
         epoch = len(self.history) + 1
-        turn = epoch % self.recipe.evaluate_every == 0 or epoch == self.total_epochs
+        turn = epoch % self.recipe.validate_every == 0 or epoch == self.total_epochs
         row = {
             "epoch": epoch,
             "step": self.step,
