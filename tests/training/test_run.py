@@ -16,6 +16,7 @@ from commands import assert_same_run, last_arrays, metrics
 
 from tfsc.errors import DataError, Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError
 from tfsc.models import registry as models
+from tfsc.models import winograd
 from tfsc.recipe import Recipe
 from tfsc.training import run as run_module
 from tfsc.training.callbacks import StopOnSignal
@@ -246,6 +247,17 @@ def test_evaluations_may_be_left_out_but_the_last(whole, tmp_path):
     columns = ["train_loss", *measured]
     pd.testing.assert_frame_equal(table[columns][1:], whole_table[columns][1:])
     assert (tmp_path / "run/curves.png").stat().st_size > 10_000
+
+
+@pytest.mark.skipif(not winograd.available(), reason="no native operations on this machine")
+def test_a_run_says_whether_its_convolutions_were_winograds(whole, tmp_path):
+    def used(path):
+        (start,) = json.loads((path / "provenance.json").read_text())["starts"]
+        return start["winograd"]
+
+    recipe = _recipe(tmp_path / "run", winograd="on", epochs=1, stack_units=(1, 1))
+    run_module.run(recipe)
+    assert used(tmp_path / "run") and not used(whole)
 
 
 @pytest.mark.parametrize("group", ["network", "optimizer", "ema"])

@@ -63,6 +63,11 @@ class WinogradConv2D(keras.layers.Conv2D):
         return self.activation(outputs)
 
 
+def is_used_in(network: keras.Model) -> bool:
+    """Whether a network has such layers."""
+    return any(isinstance(layer, WinogradConv2D) for layer in network.layers)
+
+
 def available() -> bool:
     """Whether this machine has the operations; the first call may compile them."""
     try:

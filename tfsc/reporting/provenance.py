@@ -24,12 +24,19 @@ _PACKAGES = (
 )
 
 
-def provenance(source: Source, recipe_digest: str) -> dict[str, Any]:
-    """One start of a run, as a JSON-able record."""
+def provenance(source: Source, recipe_digest: str, winograd: bool = False) -> dict[str, Any]:
+    """One start of a run, as a JSON-able record.
+
+    Args:
+        source: the dataset.
+        recipe_digest: of the recipe.
+        winograd: whether --winograd took effect on this machine.
+    """
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": ["python", "-m", "tfsc.train", *sys.argv[1:]],
         "recipe_digest": recipe_digest,
+        "winograd": winograd,
         "dataset": {
             "name": source.name,
             "version": source.version,

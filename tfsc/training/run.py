@@ -26,6 +26,7 @@ from tfsc.errors import (
 )
 from tfsc.evaluation.exported import write_export
 from tfsc.hardware import has_gpu
+from tfsc.models.winograd import is_used_in
 from tfsc.recipe import Recipe
 from tfsc.reporting.energy import NOTHING_YET, GpuMeter, Usage
 from tfsc.reporting.events import EventWriter
@@ -67,7 +68,8 @@ def run(recipe: Recipe) -> dict[str, Any]:
             )
             return summary
         directory.write_split(data, source.digest)
-        directory.add_provenance(provenance(source, recipe.digest))
+        winograd = is_used_in(learner.network)
+        directory.add_provenance(provenance(source, recipe.digest, winograd))
         evaluation = evaluation_batches(data.val)
         return _Run(recipe, directory, source, pipeline, evaluation, learner, signals).train()
 
