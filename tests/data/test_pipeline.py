@@ -1,11 +1,15 @@
 """The pipelines are pure functions of (seed, step), and their order is a good shuffle."""
 
+import gc
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import stats
 
 from tfsc.data import visits
+from tfsc.data.batch_plan import BatchPlan
 from tfsc.data.examples import Examples
 from tfsc.data.pipeline import TrainingPipeline, evaluation_batches
 
@@ -155,3 +159,24 @@ def test_evaluation_is_the_same_each_time():
     for one, other in zip(dataset, dataset, strict=True):
         for key in one:
             np.testing.assert_array_equal(one[key], other[key])
+
+
+@pytest.mark.parametrize("data_on", ["host", "prefetch"])
+def test_no_thread_of_autotuning_holds_up_the_end_of_an_epoch(data_on):
+    """With autotuning, letting go of an iterator after t seconds took up to t more (TF 2.21)."""
+    pipeline = TrainingPipeline(_examples(), BatchPlan(60, ((0, 10),)), seed=0, data_on=data_on)
+    assert evaluation_batches(_examples()).options().autotune.enabled is False
+    slowest = 0.0
+    for _ in range(4):
+        iterator = iter(pipeline.batches(0, 10**6))
+        started = time.perf_counter()
+        while (
+            time.perf_counter() - started < 0.7
+        ):  # between 0.64 and 1.28: it would sleep until then
+            next(iterator)
+            time.sleep(0.01)
+        started = time.perf_counter()
+        del iterator
+        gc.collect()
+        slowest = max(slowest, time.perf_counter() - started)
+    assert slowest < 0.45

@@ -105,7 +105,7 @@ class TrainingPipeline:
             last = tf.minimum(tf.constant(stop + shift, tf.int64), (epoch + 1) * per_epoch)
             return tf.data.Dataset.range(first, last).map(
                 lambda step: self._batch(stage, step, order),
-                num_parallel_calls=tf.data.AUTOTUNE,
+                num_parallel_calls=2,
                 deterministic=True,
             )
 
@@ -165,4 +165,7 @@ def _plain(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    # Autotuning has a thread that sleeps 10 ms · 2ᵏ; an iterator that ends at times misses to wake
+    # it, and waits: after an epoch of 50 s until second 82. There is nothing here to tune.
+    options.autotune.enabled = False
     return dataset.with_options(options)
