@@ -1,6 +1,7 @@
 """WinogradConv2D: its arithmetic against NumPy, its errors against the exact convolution."""
 
 import functools
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -206,7 +207,7 @@ def test_the_number_of_threads_does_not_change_a_bit():
     root = Path(__file__).parents[2]
     digests = set()
     for threads in ("1", "3"):
-        environment = {**library.os.environ, "TF_NUM_INTRAOP_THREADS": threads}
+        environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": threads}
         done = subprocess.run(
             [sys.executable, "-c", program], env=environment, cwd=root,
             capture_output=True, text=True, check=True,

@@ -79,7 +79,7 @@ def cpu_flags() -> frozenset[str]:
 
 def _compiled(compiler: str) -> Path:
     """The library of this source, compiler and TensorFlow; made if it is not there."""
-    flags = [*_FLAGS, *tf.sysconfig.get_compile_flags()]
+    flags = [*tf.sysconfig.get_compile_flags(), *_FLAGS]  # ours last: TensorFlow asks for C++17
     version = _run([compiler, "--version"])
     sources = [_SOURCE, *sorted(_FOLDER.glob("*.h"))]
     texts = [source.read_text(encoding="utf-8") for source in sources]
