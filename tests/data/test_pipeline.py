@@ -1,8 +1,5 @@
 """The pipelines are pure functions of (seed, step), and their order is a good shuffle."""
 
-import gc
-import time
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -161,20 +158,8 @@ def test_evaluation_is_the_same_each_time():
             np.testing.assert_array_equal(one[key], other[key])
 
 
-def test_no_thread_of_autotuning_holds_up_the_end_of_an_epoch():
-    """With autotuning, letting go of an iterator after t seconds took up to t more (TF 2.21)."""
+def test_no_thread_of_autotuning_can_hold_up_the_end_of_an_epoch():
+    """With it, letting go of an iterator after t seconds takes up to t more, at times (TF 2.21)."""
     pipeline = TrainingPipeline(_examples(), BatchPlan(60, ((0, 10),)), seed=0)
     assert pipeline.batches(0, 5).options().autotune.enabled is False
     assert evaluation_batches(_examples()).options().autotune.enabled is False
-    slowest = 0.0
-    for _ in range(4):
-        iterator = iter(pipeline.batches(0, 10**6))
-        until = time.perf_counter() + 0.7  # that thread would sleep until 1.27
-        while time.perf_counter() < until:
-            next(iterator)
-            time.sleep(0.01)
-        started = time.perf_counter()
-        del iterator
-        gc.collect()
-        slowest = max(slowest, time.perf_counter() - started)
-    assert slowest < 0.45

@@ -194,6 +194,7 @@ def test_shapes_that_do_not_fit_are_refused(call, rule):
 
 
 @needs_operations
+@pytest.mark.slow
 def test_the_number_of_threads_does_not_change_a_bit():
     program = (
         "import hashlib, tensorflow as tf\n"

@@ -205,7 +205,7 @@ def test_groups_that_the_network_does_not_have_are_refused_before_a_run_starts(t
 
 def test_a_run_stopped_where_variables_are_frozen_resumes_exactly(tmp_path, monkeypatch):
     """They freeze inside an epoch; their gradients are left out from the next one on."""
-    changes = {"epochs": 3, "freeze_after": "bias:1.5,stem:1", "wd": 0.1}
+    changes = {"freeze_after": "bias:0.5,stem:1", "wd": 0.1}
     run_module.run(_recipe(tmp_path / "whole", **changes))
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         _stop_at(patch, "on_train_batch_end", 7)
@@ -232,19 +232,17 @@ def test_a_validation_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch
 
 def test_evaluations_may_be_left_out_but_the_last(whole, tmp_path):
     """Weights do not depend on them; what has not been measured is empty, not a number."""
-    recipe = _recipe(tmp_path / "run", epochs=3, ema=0.9, validate_every=2, checkpoint_every=1)
+    recipe = _recipe(tmp_path / "run", ema=0.9, validate_every=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # Matplotlib's, on a line without points
         summary = run_module.run(recipe)
     table = pd.read_csv(tmp_path / "run/metrics.csv")
     measured = ["val_loss", "val_accuracy", "ema_val_loss", "ema_val_accuracy"]
-    assert table[measured].notna().values.tolist() == [[False] * 4, [True] * 4, [True] * 4]
+    assert table[measured].notna().values.tolist() == [[False] * 4, [True] * 4]
     assert summary["first"]["val_accuracy"] is None
-    assert summary["best"]["epoch"] in (2, 3)
-    every = _recipe(tmp_path / "every", epochs=3, ema=0.9)
-    run_module.run(every)
-    whole_table = pd.read_csv(tmp_path / "every/metrics.csv")
-    columns = ["train_loss", *measured]
+    assert summary["best"]["epoch"] == 2
+    columns = ["train_loss", "val_loss", "val_accuracy"]
+    whole_table = pd.read_csv(whole / "metrics.csv")
     pd.testing.assert_frame_equal(table[columns][1:], whole_table[columns][1:])
     assert (tmp_path / "run/curves.png").stat().st_size > 10_000
 
