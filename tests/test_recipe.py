@@ -250,7 +250,7 @@ def test_false_may_be_written_in_several_ways(argument):
         ),
         (
             {"winograd": "on", "precision": "fp16"},
-            "--precision=fp16: must be another with --winograd=on",
+            "--precision=fp16: must be fp32, tf32 or bf16 with --winograd=on",
         ),
         ({"winograd": "on", "xla": "on"}, "--xla=on: must be auto or off with --winograd=on"),
         (

@@ -65,9 +65,12 @@ def check(recipe: "Recipe") -> None:
             f"--flip_mode={recipe.flip_mode}: must be {type(recipe).flip_mode} with --flip=false"
         )
     _check_network(recipe)
-    if recipe.winograd == "on" and (recipe.precision == "fp16" or recipe.xla == "on"):
-        name, allowed = ("xla", "auto or off") if recipe.xla == "on" else ("precision", "another")
-        raise RecipeError(f"--{name}={getattr(recipe, name)}: must be {allowed} with --winograd=on")
+    for name, bad, allowed in (
+        ("precision", "fp16", "fp32, tf32 or bf16"),
+        ("xla", "on", "auto or off"),
+    ):
+        if recipe.winograd == "on" and getattr(recipe, name) == bad:
+            raise RecipeError(f"--{name}={bad}: must be {allowed} with --winograd=on")
     stacks = len(recipe.stack_units)
     if stacks > 16:  # each halves the image
         units = shown(",".join(map(str, recipe.stack_units)))
