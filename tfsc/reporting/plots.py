@@ -75,7 +75,7 @@ def plot_curves(
     loss.legend(loc="upper right")
     rate.plot(*rates, color="black", linewidth=1.2)
     rate.set_ylabel("learning rate")
-    rate.set_ylim(bottom=0)
+    rate.set_ylim(0, 1.05 * rates[1].max() or 1.0)
     rate.set_xlabel("epoch")
     rate.set_xlim(0, max(epochs, 1))
     rate.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
