@@ -149,7 +149,7 @@ def test_kernel_gradients_are_numpys(dtype, error, sizes, seed):
 )
 @pytest.mark.parametrize("sizes", [(4, 31, 31, 24, 64), (40, 7, 7, 256, 256), (2, 15, 15, 64, 256)])
 def test_errors_against_the_exact_convolution_are_small(sizes, dtype, least, most):
-    """airbench's shapes; the second has more tiles than one chunk of the kernel's gradient."""
+    """airbench's shapes, in the kernel's gradient several chunks of tiles and parts of them."""
     maps, kernel, upstream = _example(sizes)
     with tf.GradientTape() as tape:
         variable = tf.Variable(kernel, dtype=tf.float64)
@@ -173,6 +173,17 @@ def test_a_nan_reaches_its_tile_and_no_other():
     maps[0, 5, 5, 1] = np.nan
     bad = np.isnan(_conv(maps, kernel)).any(axis=(0, 3))
     assert bad[4:7, 4:7].all() and not bad[:, 8:].any() and not bad[:4, :].all()
+
+
+@needs_operations
+def test_what_an_earlier_call_left_in_memory_reaches_nothing():
+    """Tiles at lower and right edges have points that nobody computes."""
+    maps, kernel, upstream = _example((2, 7, 6, 20, 20))
+    outputs, gradient = _conv(maps, kernel), _kernel_gradient(maps, upstream)
+    bad = np.full((2, 8, 8, 20), np.nan)
+    assert np.isnan(_conv(bad, kernel)).all() and np.isnan(_kernel_gradient(bad, bad)).all()
+    np.testing.assert_array_equal(_conv(maps, kernel), outputs)
+    np.testing.assert_array_equal(_kernel_gradient(maps, upstream), gradient)
 
 
 @needs_operations

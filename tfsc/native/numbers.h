@@ -23,18 +23,19 @@ inline __mmask16 Mask(int64_t lanes) {
 //   Value        one number in memory
 //   kTogether    products that one instruction sums in each lane; so many numbers lie side by side
 //   kRegister    values of a register of factors: kTogether for each of 16 columns
-//   kSegment     steps of kTogether values that make 16
-//   Load, Store  16 values; a store's address need not be aligned
+//   Load, Store  16 values, or those of a mask; an address need not be aligned
+//   LoadAll      reads all 16; those outside the mask are 0
 //   StoreFactors kTogether × 16 values as a register of factors, whose address is aligned
 //   Factors, LoadFactors, Broadcast, Accumulate: sums + one row's kTogether values · columns
 
 struct Float32 {
   using Value = float;
-  static constexpr int kTogether = 1, kRegister = kLanes, kSegment = kLanes;
+  static constexpr int kTogether = 1, kRegister = kLanes;
 
   static Lanes Load(const float* from, __mmask16 mask) {
     return _mm512_maskz_loadu_ps(mask, from);
   }
+  static Lanes LoadAll(const float* from, __mmask16 mask) { return Load(from, mask); }
   static void Store(float* to, __mmask16 mask, Lanes values) {
     if (mask == 0xFFFF) {
       _mm512_storeu_ps(to, values);
@@ -54,11 +55,15 @@ struct Float32 {
 
 struct BFloat16 {
   using Value = uint16_t;
-  static constexpr int kTogether = 2, kRegister = 2 * kLanes, kSegment = kLanes / 2;
+  static constexpr int kTogether = 2, kRegister = 2 * kLanes;
 
   static Lanes Load(const uint16_t* from, __mmask16 mask) {
     return _mm512_castsi512_ps(
         _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from)), 16));
+  }
+  static Lanes LoadAll(const uint16_t* from, __mmask16 mask) {
+    const __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(mask, _mm512_cvtepu16_epi32(values), 16));
   }
   // A masked store costs some twenty cycles more on Zen 4, so only where lanes are missing.
   static void Store(uint16_t* to, __mmask16 mask, Lanes values) {

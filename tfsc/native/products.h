@@ -13,10 +13,9 @@ namespace tfsc {
 constexpr int kPanel = 64;  // columns of a block: 4 registers
 constexpr int kRows = 6;    // 6·4 sums, 4 registers of columns and a broadcast: 29 of 32
 
-// Where the factors and sums of c (+)= a·b lie. A step is kTogether values of the sums' index, a
-// segment kSegment steps.
+// Where the factors and sums of c (+)= a·b lie. A step is kTogether values of the sums' index.
 struct Layout {
-  int64_t steps;
+  int64_t steps, segment;            // all; those that lie evenly
   int64_t a_row, a_step, a_segment;  // from one row, step, segment of a to the next
   int64_t b_register, b_step, b_segment;  // of b, whose registers hold 16 columns of a step
   int64_t c_row, c_register;
@@ -31,8 +30,8 @@ void Product(const typename Number::Value* a, const typename Number::Value* b,
   for (int i = 0; i < rows; ++i)
     for (int j = 0; j < registers; ++j)
       sums[i][j] = add ? _mm512_load_ps(c + i * c_row + j * c_register) : _mm512_setzero_ps();
-  for (int64_t first = 0; first < layout.steps; first += Number::kSegment) {
-    const int64_t count = std::min<int64_t>(Number::kSegment, layout.steps - first);
+  for (int64_t first = 0; first < layout.steps; first += layout.segment) {
+    const int64_t count = std::min(layout.segment, layout.steps - first);
     const auto *a_step = a, *b_step = b;
     for (int64_t k = 0; k < count; ++k) {
       typename Number::Factors columns[registers];

@@ -10,6 +10,10 @@
 // bias [out], which joins the outputs before they are rounded.
 // Every output is summed in an order that depends on neither threads nor blocks of tiles.
 
+#include <algorithm>
+#include <limits>
+#include <vector>
+
 #include "numbers.h"
 #include "products.h"
 #include "scratch.h"
@@ -38,6 +42,11 @@ constexpr auto kDataType =
 template <typename Number>
 constexpr int64_t kLine = 64 / sizeof(typename Number::Value);
 
+// Where a tile's outputs begin; with a negative image it is nowhere, and 0.
+struct Tile {
+  int64_t image, top, left;
+};
+
 // The tiles of a batch of images.
 struct Grid {
   int64_t images, height, width, rows, columns;
@@ -46,11 +55,49 @@ struct Grid {
       : images(maps.dim_size(0)), height(maps.dim_size(1)), width(maps.dim_size(2)),
         rows((height + kOut - 1) / kOut), columns((width + kOut - 1) / kOut) {}
   int64_t tiles() const { return images * rows * columns; }
-  void Place(int64_t tile, int64_t* image, int64_t* top, int64_t* left) const {
-    *image = tile / (rows * columns);
-    *top = tile / columns % rows * kOut;
-    *left = tile % columns * kOut;
+  Tile tile(int64_t number) const {
+    return {number / (rows * columns), number / columns % rows * kOut, number % columns * kOut};
   }
+};
+
+// Consecutive tiles in an order in which those that need a point are side by side. A tile at the
+// lower edge with less than four rows of outputs needs no point of the last row (∞): it counts in the
+// fourth row of outputs alone, and the gradient of that row is 0. So with columns at the right edge.
+// First come tiles that lack columns, then those that lack nothing, rows, both.
+class Order {
+ public:
+  Order(const Grid& grid, int64_t first, int64_t count) : places_(count), tiles_(count) {
+    int64_t sizes[kClasses] = {};
+    for (int64_t t = 0; t < count; ++t) ++sizes[places_[t] = Class(grid, grid.tile(first + t))];
+    for (int k = 0; k < kClasses; ++k) begins_[k + 1] = begins_[k] + sizes[k];
+    int64_t next[kClasses];
+    std::copy_n(begins_, kClasses, next);
+    for (int64_t t = 0; t < count; ++t) {
+      places_[t] = next[places_[t]]++;
+      tiles_[places_[t]] = grid.tile(first + t);
+    }
+  }
+  int64_t size() const { return begins_[kClasses]; }
+  // The place of the t-th tile, and the tile at a place; beyond the last one nowhere.
+  int64_t place(int64_t t) const { return places_[t]; }
+  Tile tile(int64_t place) const { return place < size() ? tiles_[place] : Tile{-1, 0, 0}; }
+  // Places of the tiles that need point p: from begin to before end.
+  int64_t begin(int p) const { return begins_[p % kTile == kTile - 1 ? 1 : 0]; }
+  int64_t end(int p) const {
+    return begins_[p / kTile == kTile - 1 ? 2 : p % kTile == kTile - 1 ? 3 : 4];
+  }
+
+ private:
+  static constexpr int kClasses = 4;
+
+  static int Class(const Grid& grid, const Tile& tile) {
+    const bool rows = tile.top + kOut <= grid.height, columns = tile.left + kOut <= grid.width;
+    return rows ? (columns ? 1 : 0) : (columns ? 2 : 3);
+  }
+
+  std::vector<int64_t> places_;
+  std::vector<Tile> tiles_;
+  int64_t begins_[kClasses + 1] = {};
 };
 
 template <typename Number>
@@ -69,51 +116,81 @@ void Parallel(OpKernelContext* context, int64_t total, int64_t cycles, const Fun
   tensorflow::Shard(workers->num_threads, workers->workers, total, cycles, function);
 }
 
-// `size`² values of 16 channels from (top, left) on; 0 outside the image, which is not read.
-template <typename Number, int size>
-inline void LoadTile(const typename Number::Value* image, const Grid& grid, int64_t top,
-                     int64_t left, int64_t channels, int64_t channel, Lanes* tile) {
-  const __mmask16 lanes = Mask(channels - channel);
-  __mmask16 columns[size];
-  for (int j = 0; j < size; ++j) columns[j] = left + j >= 0 && left + j < grid.width ? lanes : 0;
-  for (int i = 0; i < size; ++i) {
-    const __mmask16 row = top + i >= 0 && top + i < grid.height ? 0xFFFF : 0;
-    const auto* from = image + ((top + i) * grid.width + left) * channels + channel;
-    for (int j = 0; j < size; ++j)
-      tile[i * size + j] = Number::Load(from + j * channels, row & columns[j]);
-  }
-}
+// What a tile reads, and its points: of inputs, 6×6 around it, or of the gradients of its outputs.
+template <typename Number, bool inputs>
+class Window {
+ public:
+  using Value = typename Number::Value;
 
-// Calls store(p, value) for the 36 points of one tile, 16 channels of them: of inputs, or of the
-// gradients of outputs. A tile beyond the last, which does not exist, is 0.
-template <typename Number, bool inputs, typename Store>
-inline void TilePoints(const typename Number::Value* maps, const Grid& grid, int64_t tile,
-                       int64_t channels, int64_t channel, const Store& store) {
-  if (tile >= grid.tiles()) {
-    for (int p = 0; p < kPoints; ++p) store(p, _mm512_setzero_ps());
-    return;
-  }
-  int64_t image, top, left;
-  grid.Place(tile, &image, &top, &left);
-  const auto* from = maps + image * grid.height * grid.width * channels;
-  Lanes half[kPoints], d[kOut * kOut];
-  if (inputs) {
-    LoadTile<Number, kTile>(from, grid, top - 1, left - 1, channels, channel, half);
-    for (int j = 0; j < kTile; ++j) InputTransform<kTile>(half + j, half + j);
-  } else {
-    LoadTile<Number, kOut>(from, grid, top, left, channels, channel, d);
-    for (int j = 0; j < kOut; ++j) OutputGradient<kOut>(d + j, half + j);
-  }
-  for (int i = 0; i < kTile; ++i) {
-    Lanes row[kTile];
-    if (inputs) {
-      InputTransform<1>(half + i * kTile, row);
-    } else {
-      OutputGradient<1>(half + i * kOut, row);
+  Window(const Value* maps, const Grid& grid, const Tile& tile, int64_t channels)
+      : channels_(channels) {
+    const int64_t top = tile.top - kBefore, left = tile.left - kBefore;
+    first_ = std::max<int64_t>(-left, 0);
+    last_ = tile.image < 0 ? 0 : std::min<int64_t>(grid.width - left, kSize);
+    if (last_ == 0) return;
+    for (int i = 0; i < kSize; ++i) {
+      const int64_t row = std::clamp<int64_t>(top + i, 0, grid.height - 1);
+      masks_[i] = row == top + i ? 0xFFFF : 0;  // else the row is read, and 0 in its place
+      rows_[i] = maps + ((tile.image * grid.height + row) * grid.width + left) * channels;
     }
-    for (int j = 0; j < kTile; ++j) store(i * kTile + j, row[j]);
   }
-}
+
+  void Prefetch(int64_t channel, int64_t end) const {
+    for (int64_t j = first_; j < last_; ++j)
+      for (int64_t c = channel; c < end; c += kLine<Number>)
+        for (int i = 0; i < kSize; ++i)
+          _mm_prefetch(rows_[i] + j * channels_ + c, _MM_HINT_T0);
+  }
+
+  // The first half of the transform, of 16 channels: columns.
+  struct Half {
+    Lanes values[kTile][inputs ? kTile : kOut];
+  };
+  void Columns(int64_t channel, Half* half) const {
+    if (channel + kLanes <= channels_) {
+      Columns<true>(channel, half);
+    } else {
+      Columns<false>(channel, half);
+    }
+  }
+  // The second: a row of points.
+  static void Row(const Half& half, int i, Lanes* points) {
+    if constexpr (inputs) {
+      InputTransform<1>(half.values[i], points);
+    } else {
+      OutputGradient<1>(half.values[i], points);
+    }
+  }
+
+ private:
+  static constexpr int kSize = inputs ? kTile : kOut, kBefore = inputs ? 1 : 0;
+
+  template <bool whole>
+  void Columns(int64_t channel, Half* half) const {
+    const __mmask16 lanes = Mask(channels_ - channel);
+    for (int j = 0; j < kSize; ++j) {
+      Lanes d[kSize], points[kTile];
+      if (j < first_ || j >= last_) {
+        for (int i = 0; i < kTile; ++i) half->values[i][j] = _mm512_setzero_ps();
+        continue;
+      }
+      const int64_t at = j * channels_ + channel;
+      for (int i = 0; i < kSize; ++i)
+        d[i] = whole ? Number::LoadAll(rows_[i] + at, masks_[i])
+                     : Number::Load(rows_[i] + at, masks_[i] & lanes);
+      if constexpr (inputs) {
+        InputTransform<1>(d, points);
+      } else {
+        OutputGradient<1>(d, points);
+      }
+      for (int i = 0; i < kTile; ++i) half->values[i][j] = points[i];
+    }
+  }
+
+  int64_t channels_, first_, last_;  // columns from first to before last lie in the image
+  const Value* rows_[kSize];
+  __mmask16 masks_[kSize];
+};
 
 template <typename Number>
 class Conv : public OpKernel {
@@ -168,26 +245,30 @@ class Conv : public OpKernel {
       auto* v = scratch.Take<Value>(block * v_tile);
       for (int64_t b = begin; b < end; ++b) {
         const int64_t first = b * block, count = std::min(block, grid.tiles() - first);
-        GatherInputs(input, grid, in, first, count, v_tile, v);
+        const Order order(grid, first, count);
+        GatherInputs(input, grid, in, first, order, v_tile, v);
         for (int64_t panel = 0; panel < padded; panel += kPanel) {
           const int registers = Registers(panel, padded);
           const int64_t b_step = registers * Number::kRegister;
           const Layout layout = {
               .steps = steps,
+              .segment = kLanes / Number::kTogether,
               .a_row = v_tile,
               .a_step = Number::kTogether,
               .a_segment = group,
               .b_register = Number::kRegister,
               .b_step = b_step,
-              .b_segment = Number::kSegment * b_step,
+              .b_segment = kLanes / Number::kTogether * b_step,
               .c_row = m_tile,
               .c_register = group,
           };
-          for (int p = 0; p < kPoints; ++p)
-            Multiply<Number>(count, registers, v + p * kLanes,
+          for (int p = 0; p < kPoints; ++p) {
+            const int64_t from = order.begin(p);
+            Multiply<Number>(order.end(p) - from, registers, v + from * v_tile + p * kLanes,
                              u + p * u_point + panel * steps * Number::kTogether, layout,
-                             m + p * kLanes, false);
-          ScatterOutputs(m, bias.flat<float>().data(), grid, out, first, count, m_tile, panel,
+                             m + from * m_tile + p * kLanes, false);
+          }
+          ScatterOutputs(m, bias.flat<float>().data(), grid, out, first, order, m_tile, panel,
                          registers, output);
         }
       }
@@ -229,30 +310,35 @@ class Conv : public OpKernel {
   }
 
   static void GatherInputs(const Value* x, const Grid& grid, int64_t in, int64_t first,
-                           int64_t count, int64_t v_tile, Value* v) {
-    for (int64_t t = 0; t < count; ++t) {
+                           const Order& order, int64_t v_tile, Value* v) {
+    for (int64_t t = 0; t < order.size(); ++t) {
+      const Window<Number, true> window(x, grid, grid.tile(first + t), in);
       for (int64_t c = 0; c < in; c += kLanes) {
-        Value* to = v + t * v_tile + c * kPoints;
-        TilePoints<Number, true>(x, grid, first + t, in, c, [=](int p, Lanes value) {
-          Number::Store(to + p * kLanes, 0xFFFF, value);
-        });
+        Value* to = v + order.place(t) * v_tile + c * kPoints;
+        typename Window<Number, true>::Half half;
+        window.Columns(c, &half);
+        for (int i = 0; i < kTile; ++i) {
+          Lanes points[kTile];
+          window.Row(half, i, points);
+          for (int j = 0; j < kTile; ++j)
+            Number::Store(to + (i * kTile + j) * kLanes, 0xFFFF, points[j]);
+        }
       }
     }
   }
 
   static void ScatterOutputs(const float* m, const float* bias, const Grid& grid, int64_t out,
-                             int64_t first, int64_t count, int64_t m_tile, int64_t panel,
+                             int64_t first, const Order& order, int64_t m_tile, int64_t panel,
                              int registers, Value* y) {
-    for (int64_t t = 0; t < count; ++t) {
-      int64_t image, top, left;
-      grid.Place(first + t, &image, &top, &left);
-      const int64_t rows = std::min<int64_t>(kOut, grid.height - top);
-      const int64_t columns = std::min<int64_t>(kOut, grid.width - left);
+    for (int64_t t = 0; t < order.size(); ++t) {
+      const Tile place = grid.tile(first + t);
+      const int64_t rows = std::min<int64_t>(kOut, grid.height - place.top);
+      const int64_t columns = std::min<int64_t>(kOut, grid.width - place.left);
       for (int g = 0; g < registers; ++g) {
         const int64_t channel = panel + g * kLanes;
         const __mmask16 mask = Mask(out - channel);
         const Lanes offset = Float32::Load(bias + channel, mask);
-        const float* from = m + t * m_tile + g * kPoints * kLanes;
+        const float* from = m + order.place(t) * m_tile + g * kPoints * kLanes;
         Lanes half[kOut * kTile], tile[kOut * kOut];
         for (int j = 0; j < kTile; ++j) {
           Lanes column[kTile], outputs[kOut];
@@ -261,8 +347,9 @@ class Conv : public OpKernel {
           OutputTransform(column, outputs);
           for (int i = 0; i < kOut; ++i) half[i * kTile + j] = outputs[i];
         }
-        for (int i = 0; i < kOut; ++i) OutputTransform(half + i * kTile, tile + i * kOut);
-        Value* to = y + ((image * grid.height + top) * grid.width + left) * out + channel;
+        for (int i = 0; i < rows; ++i) OutputTransform(half + i * kTile, tile + i * kOut);
+        Value* to = y + channel +
+                    ((place.image * grid.height + place.top) * grid.width + place.left) * out;
         for (int i = 0; i < rows; ++i)
           for (int j = 0; j < columns; ++j)
             Number::Store(to + (i * grid.width + j) * out, mask, Add(tile[i * kOut + j], offset));
@@ -271,6 +358,12 @@ class Conv : public OpKernel {
   }
 };
 
+// The gradient of the filters: for each point the product of two matrices, [in, tiles] of the points
+// of inputs and [tiles, out] of those of the outputs' gradients. A job sums blocks of 64×64 channels
+// over a part of the tiles, on one core and in its own second-level cache, though it transforms
+// channels that other jobs transform as well: points and sums of all channels at once would live in
+// the third level, which other work on the machine disturbs. Which jobs there are depends on the
+// shapes alone, and so do the bits.
 template <typename Number>
 class ConvFilterGradient : public OpKernel {
  public:
@@ -289,108 +382,155 @@ class ConvFilterGradient : public OpKernel {
     const Grid grid(x);
     Tensor* dw = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({3, 3, in, out}), &dw));
-    if (dw->NumElements() == 0) return;
-    const int64_t padded_in = RoundUp(in, kLanes), padded_out = RoundUp(out, kLanes);
-    // The sums are read and written once a chunk of tiles; its points fit the third-level cache.
-    const int64_t tiles = kLanes;  // of a segment
-    const int64_t fit = 8'000'000 / (sizeof(Value) * (Segment(padded_in) + Segment(padded_out)));
-    const int64_t segments =
-        std::min((grid.tiles() + tiles - 1) / tiles, std::max<int64_t>(fit / 4, 1) * 4);
-    const int64_t v_size = segments * Segment(padded_in), d_size = segments * Segment(padded_out);
-    const int64_t sums = kPoints * padded_in * padded_out;
-    Scratch scratch(Scratch::Bytes<Value>(v_size) + Scratch::Bytes<Value>(d_size) +
-                    Scratch::Bytes<float>(sums));
-    auto *v = scratch.Take<Value>(v_size), *d = scratch.Take<Value>(d_size);
-    float* du = scratch.Take<float>(sums);
-    const auto *inputs = Values<Number>(x), *gradients = Values<Number>(dy);
-    if (grid.tiles() == 0) std::fill_n(du, sums, 0.f);
-    for (int64_t first = 0; first < grid.tiles(); first += segments * tiles) {
-      const int64_t count = std::min(segments, (grid.tiles() - first + tiles - 1) / tiles);
-      const int64_t work = tiles * (padded_in + padded_out) * 20;
-      Parallel(context, count, work, [&](int64_t begin, int64_t end) {
-        for (int64_t s = begin; s < end; ++s) {
-          GatherSegment<true>(inputs, grid, in, first + s * tiles, padded_in,
-                              v + s * Segment(padded_in));
-          GatherSegment<false>(gradients, grid, out, first + s * tiles, padded_out,
-                               d + s * Segment(padded_out));
-        }
-      });
-      const int64_t steps = count * Number::kSegment;
-      Parallel(context, kPoints, steps * padded_in * padded_out / kLanes,
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t p = begin; p < end; ++p)
-                   Sum(p, steps, padded_in, padded_out, v, d, first > 0, du);
-               });
+    float* result = dw->flat<float>().data();
+    const int64_t size = dw->NumElements();
+    if (size == 0 || grid.tiles() == 0) {
+      std::fill_n(result, size, 0.f);
+      return;
     }
-    TransformSums(context, du, in, out, padded_in, padded_out, dw->flat<float>().data());
+    const Plan plan(grid.tiles(), in, out);
+    Scratch parts_scratch(Scratch::Bytes<float>(plan.parts * size));
+    float* parts = parts_scratch.Take<float>(plan.parts * size);
+    const auto *inputs = Values<Number>(x), *gradients = Values<Number>(dy);
+    const int64_t jobs = plan.parts * plan.rows * plan.columns;
+    const int64_t cycles = grid.tiles() / plan.parts * plan.sums() / (kLanes * Number::kTogether);
+    Parallel(context, jobs, cycles, [&](int64_t begin, int64_t end) {
+      Scratch scratch(plan.bytes());
+      float* sums = scratch.Take<float>(plan.sums());
+      auto* v = scratch.Take<Value>(plan.points(plan.most_in));
+      auto* d = scratch.Take<Value>(plan.points(plan.most_out));
+      for (int64_t job = begin; job < end; ++job) {
+        const int64_t part = job / (plan.rows * plan.columns);
+        const int64_t row = job / plan.columns % plan.rows * kPanel;
+        const int64_t column = job % plan.columns * kPanel;
+        const int64_t last = plan.chunks * (part + 1) / plan.parts;
+        const int64_t first = plan.chunks * part / plan.parts;
+        for (int64_t chunk = first; chunk < last; ++chunk) {
+          const int64_t tile = chunk * plan.tiles;
+          const Order order(grid, tile, std::min(plan.tiles, grid.tiles() - tile));
+          Gather<true>(inputs, grid, in, row, order, plan, v);
+          Gather<false>(gradients, grid, out, column, order, plan, d);
+          Sum(in - row, out - column, order, plan, v, d, chunk > first, sums);
+        }
+        TransformSums(sums, in, out, row, column, plan, parts + part * size);
+      }
+    });
+    Parallel(context, 9 * in, plan.parts * out / kLanes, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin * out; i < end * out; i += kLanes) {
+        const __mmask16 mask = Mask(end * out - i);
+        Lanes sum = Float32::Load(parts + i, mask);
+        for (int64_t part = 1; part < plan.parts; ++part)
+          sum = Add(sum, Float32::Load(parts + part * size + i, mask));
+        Float32::Store(result + i, mask, sum);
+      }
+    });
   }
 
  private:
-  // Points of a segment's 16 tiles: [channels/16, 36, steps, 16 channels, kTogether], a line after
-  // each point's. Those of 16 channels fill a part of the first-level cache before the next do.
-  static constexpr int64_t kPoint = Number::kSegment * Number::kRegister + kLine<Number>;
-  static constexpr int64_t kGroup = kPoints * kPoint;
+  // How the work is divided.
+  struct Plan {
+    static constexpr int64_t kJobs = 64;     // about; fewer where there are few tiles
+    static constexpr int64_t kTiles = 128;   // at most, so that sums are read and written seldom
+    static constexpr int64_t kBytes = 1'800'000;  // of sums and points, as far as 16 tiles allow
+    int64_t rows, columns;                   // blocks of up to 64 channels of inputs, of outputs
+    int64_t most_in, most_out;               // channels of the largest block
+    int64_t tiles, chunks;                   // tiles that are transformed at a time; how often
+    int64_t parts;                           // of the chunks
 
-  static int64_t Segment(int64_t padded) { return padded / kLanes * kGroup; }
+    Plan(int64_t all_tiles, int64_t in, int64_t out)
+        : rows((in + kPanel - 1) / kPanel), columns((out + kPanel - 1) / kPanel),
+          most_in(std::min<int64_t>(kPanel, RoundUp(in, kLanes))),
+          most_out(std::min<int64_t>(kPanel, RoundUp(out, kLanes))) {
+      const int64_t blocks = rows * columns;
+      const int64_t tile = sizeof(Value) * kPoints * (most_in + most_out);
+      const int64_t fit = (kBytes - sizeof(float) * sums()) / tile;
+      const int64_t share = (all_tiles * blocks + kJobs / 4 - 1) / (kJobs / 4);
+      tiles = RoundUp(std::clamp<int64_t>(std::min(fit, share), kLanes, kTiles), kLanes);
+      chunks = (all_tiles + tiles - 1) / tiles;
+      parts = std::min(chunks, (kJobs + blocks - 1) / blocks);
+    }
+    int64_t sums() const { return kPoints * most_in * most_out; }
+    // Points of a chunk: [channels/16, 36, steps, 16 channels, kTogether], a line after each point's.
+    int64_t point() const { return tiles * kLanes + kLine<Number>; }
+    int64_t group() const { return kPoints * point(); }
+    int64_t points(int64_t channels) const { return channels / kLanes * group(); }
+    int64_t bytes() const {
+      return Scratch::Bytes<float>(sums()) + Scratch::Bytes<Value>(points(most_in)) +
+             Scratch::Bytes<Value>(points(most_out));
+    }
+  };
 
+  // Points of up to 64 channels from `first` on; of tiles and channels that do not exist 0.
   template <bool inputs>
-  static void GatherSegment(const Value* from, const Grid& grid, int64_t channels, int64_t first,
-                            int64_t padded, Value* to) {
-    constexpr int kLast = Number::kTogether - 1;
-    for (int64_t c = 0; c < padded; c += kLanes) {
-      for (int64_t step = 0; step < Number::kSegment; ++step) {
-        Value* place = to + c / kLanes * kGroup + step * Number::kRegister;
-        const int64_t tile = first + step * Number::kTogether;
-        Lanes points[kPoints][Number::kTogether];
-        for (int k = 0; k < kLast; ++k)
-          TilePoints<Number, inputs>(from, grid, tile + k, channels, c,
-                                     [&](int p, Lanes value) { points[p][k] = value; });
-        TilePoints<Number, inputs>(from, grid, tile + kLast, channels, c,
-                                   [&](int p, Lanes value) {
-                                     points[p][kLast] = value;
-                                     Number::StoreFactors(place + p * kPoint, points[p]);
-                                   });
-      }
-    }
-  }
-
-  static void Sum(int64_t p, int64_t steps, int64_t padded_in, int64_t padded_out, const Value* v,
-                  const Value* d, bool add, float* du) {
-    const Layout layout = {
-        .steps = steps,
-        .a_row = Number::kTogether,
-        .a_step = Number::kRegister,
-        .a_segment = Segment(padded_in),
-        .b_register = kGroup,
-        .b_step = Number::kRegister,
-        .b_segment = Segment(padded_out),
-        .c_row = padded_out,
-        .c_register = kLanes,
-    };
-    for (int64_t column = 0; column < padded_out; column += kPanel) {
-      const Value* b = d + column / kLanes * kGroup + p * kPoint;
-      for (int64_t row = 0; row < padded_in; row += kLanes)
-        Multiply<Number>(kLanes, Registers(column, padded_out),
-                         v + row / kLanes * kGroup + p * kPoint, b, layout,
-                         du + (p * padded_in + row) * padded_out + column, add);
-    }
-  }
-
-  static void TransformSums(OpKernelContext* context, const float* du, int64_t in, int64_t out,
-                            int64_t padded_in, int64_t padded_out, float* dw) {
-    Parallel(context, in, padded_out * 40, [=](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) {
-        for (int64_t column = 0; column < out; column += kLanes) {
-          Lanes points[kPoints], half[3 * kTile], taps[9];
-          for (int p = 0; p < kPoints; ++p)
-            points[p] = _mm512_load_ps(du + (p * padded_in + row) * padded_out + column);
-          for (int j = 0; j < kTile; ++j) FilterGradient<kTile>(points + j, half + j);
-          for (int i = 0; i < 3; ++i) FilterGradient<1>(half + i * kTile, taps + i * 3);
-          for (int t = 0; t < 9; ++t)
-            Float32::Store(dw + (t * in + row) * out + column, Mask(out - column), taps[t]);
+  static void Gather(const Value* maps, const Grid& grid, int64_t channels, int64_t first,
+                     const Order& order, const Plan& plan, Value* to) {
+    constexpr int kTogether = Number::kTogether;
+    const int64_t last = std::min(first + kPanel, channels);
+    constexpr int64_t kAhead = 4;  // so many tiles before they are read, maps are asked for
+    std::vector<Window<Number, inputs>> windows;
+    const int64_t size = RoundUp(order.size(), kTogether);
+    for (int64_t place = 0; place < size; ++place)
+      windows.emplace_back(maps, grid, order.tile(place), channels);
+    for (int64_t place = 0; place < size; place += kTogether) {
+      for (int k = 0; k < kTogether; ++k)
+        if (place + k + kAhead < size) windows[place + k + kAhead].Prefetch(first, last);
+      for (int64_t c = first; c < last; c += kLanes) {
+        Value* step = to + (c - first) / kLanes * plan.group() + place * kLanes;
+        typename Window<Number, inputs>::Half halves[kTogether];
+        for (int k = 0; k < kTogether; ++k) windows[place + k].Columns(c, &halves[k]);
+        for (int i = 0; i < kTile; ++i) {
+          Lanes points[kTogether][kTile];
+          for (int k = 0; k < kTogether; ++k) windows[place + k].Row(halves[k], i, points[k]);
+          for (int j = 0; j < kTile; ++j) {
+            Lanes together[kTogether];
+            for (int k = 0; k < kTogether; ++k) together[k] = points[k][j];
+            Number::StoreFactors(step + (i * kTile + j) * plan.point(), together);
+          }
         }
       }
-    });
+    }
+  }
+
+  static void Sum(int64_t in, int64_t out, const Order& order, const Plan& plan, const Value* v,
+                  const Value* d, bool add, float* sums) {
+    constexpr int kTogether = Number::kTogether;
+    const int registers = Registers(0, std::min(RoundUp(out, kLanes), plan.most_out));
+    for (int p = 0; p < kPoints; ++p) {
+      const int64_t first = order.begin(p) / kTogether;
+      const int64_t steps = (order.end(p) + kTogether - 1) / kTogether - first;
+      const Layout layout = {
+          .steps = steps,
+          .segment = steps,
+          .a_row = kTogether,
+          .a_step = Number::kRegister,
+          .a_segment = 0,
+          .b_register = plan.group(),
+          .b_step = Number::kRegister,
+          .b_segment = 0,
+          .c_row = plan.most_out,
+          .c_register = kLanes,
+      };
+      const int64_t offset = p * plan.point() + first * Number::kRegister;
+      for (int64_t row = 0; row < std::min(in, plan.most_in); row += kLanes)
+        Multiply<Number>(kLanes, registers, v + row / kLanes * plan.group() + offset, d + offset,
+                         layout, sums + (p * plan.most_in + row) * plan.most_out, add);
+    }
+  }
+
+  static void TransformSums(const float* sums, int64_t in, int64_t out, int64_t first_row,
+                            int64_t first_column, const Plan& plan, float* dw) {
+    for (int64_t row = 0; row < std::min<int64_t>(kPanel, in - first_row); ++row) {
+      for (int64_t c = 0; c < std::min<int64_t>(kPanel, out - first_column); c += kLanes) {
+        Lanes points[kPoints], half[3 * kTile], taps[9];
+        for (int p = 0; p < kPoints; ++p)
+          points[p] = _mm512_load_ps(sums + (p * plan.most_in + row) * plan.most_out + c);
+        for (int j = 0; j < kTile; ++j) FilterGradient<kTile>(points + j, half + j);
+        for (int i = 0; i < 3; ++i) FilterGradient<1>(half + i * kTile, taps + i * 3);
+        float* to = dw + (first_row + row) * out + first_column + c;
+        for (int t = 0; t < 9; ++t)
+          Float32::Store(to + t * in * out, Mask(out - first_column - c), taps[t]);
+      }
+    }
   }
 };
 
