@@ -166,6 +166,7 @@ _BAD_VALUES = [
     ("precision", "fp8", "one of fp32, tf32, bf16, fp16"),
     ("xla", "yes", "one of auto, on, off"),
     ("winograd", "yes", "one of off, auto, on"),
+    ("fused_norm", "yes", "one of off, auto, on"),
     ("replicas", 0, "a whole number from 1 to 1024"),
     ("steps_per_execution", 0, "a whole number from 1 to 10000"),
     ("data_on", "disk", "one of host, prefetch, device"),
@@ -253,6 +254,19 @@ def test_false_may_be_written_in_several_ways(argument):
             "--precision=fp16: must be fp32, tf32 or bf16 with --winograd=on",
         ),
         ({"winograd": "on", "xla": "on"}, "--xla=on: must be auto or off with --winograd=on"),
+        (
+            {"fused_norm": "on", "precision": "fp16"},
+            "--precision=fp16: must be fp32, tf32 or bf16 with --fused_norm=on",
+        ),
+        ({"fused_norm": "on", "xla": "on"}, "--xla=on: must be auto or off with --fused_norm=on"),
+        (
+            {"fused_norm": "on", "activation": "gelu"},
+            "--activation=gelu: must be relu with --fused_norm=on",
+        ),
+        (
+            {"model": "caffe_cifar10", "fused_norm": "auto"},
+            "--fused_norm=auto: must be left at off with --model=caffe_cifar10",
+        ),
         (
             {"model": "caffe_cifar10", "winograd": "auto"},
             "--winograd=auto: must be left at off with --model=caffe_cifar10",
@@ -548,6 +562,7 @@ _OTHER_VALUES = {
     "precision": "bf16",
     "xla": "off",
     "winograd": "auto",
+    "fused_norm": "auto",
     "replicas": 2,
     "steps_per_execution": 8,
     "data_on": "device",
@@ -749,8 +764,10 @@ def _recipes(draw):
     if not values.get("ema"):
         for name in ("ema_every", "ema_power", "ema_lookahead"):
             values.pop(name, None)
-    if values.get("winograd") == "on":
+    if "on" in (values.get("winograd"), values.get("fused_norm")):
         values |= {"precision": "bf16", "xla": "off"}
+    if values.get("fused_norm") == "on":
+        values["activation"] = "relu"
     if values.get("batch_schedule") or values.get("micro_batch"):
         values["batch_size"] = 64
     return Recipe(**values)

@@ -398,6 +398,15 @@ class Recipe:
         choices=("off", "auto", "on"),
         models=_NORMALIZED,
     )
+    fused_norm: str = _setting(
+        "off",
+        "In training compute each BatchNormalization with the ReLU behind it as one operation in "
+        "C++ that is compiled on first use: fewer passes over the maps, float32 and float64 "
+        "inside. Needs --activation=relu, a CPU with AVX512-BF16 and a C++ compiler. auto: where "
+        "these are, and no GPU or XLA.",
+        choices=("off", "auto", "on"),
+        models=_NORMALIZED,
+    )
     replicas: int = _setting(
         1,
         "Train on so many devices at once, each with an equal share of every batch: GPUs, or "

@@ -65,12 +65,15 @@ def check(recipe: "Recipe") -> None:
             f"--flip_mode={recipe.flip_mode}: must be {type(recipe).flip_mode} with --flip=false"
         )
     _check_network(recipe)
-    for name, bad, allowed in (
-        ("precision", "fp16", "fp32, tf32 or bf16"),
-        ("xla", "on", "auto or off"),
-    ):
-        if recipe.winograd == "on" and getattr(recipe, name) == bad:
-            raise RecipeError(f"--{name}={bad}: must be {allowed} with --winograd=on")
+    for native in ("winograd", "fused_norm"):
+        for name, bad, allowed in (
+            ("precision", "fp16", "fp32, tf32 or bf16"),
+            ("xla", "on", "auto or off"),
+        ):
+            if getattr(recipe, native) == "on" and getattr(recipe, name) == bad:
+                raise RecipeError(f"--{name}={bad}: must be {allowed} with --{native}=on")
+    if recipe.fused_norm == "on" and recipe.activation != "relu":
+        raise RecipeError(f"--activation={recipe.activation}: must be relu with --fused_norm=on")
     stacks = len(recipe.stack_units)
     if stacks > 16:  # each halves the image
         units = shown(",".join(map(str, recipe.stack_units)))

@@ -11,7 +11,7 @@ are formed round by round, so that a slow minute of the machine meets both sides
 batches in memory; what `fit` itself does once an epoch is left out. The stock side is the same
 network of Keras' own layers and AdamW, with RandomTranslation and RandomFlip in the dataset.
 --vs=torch: both sides train the bare network on one resident batch.
-tfsc stands for its default, ordinary convolutions; `tfsc winograd` for --winograd=auto.
+tfsc stands for its default; `tfsc native` for --winograd=auto --fused_norm=auto.
 """
 
 import argparse
@@ -44,7 +44,7 @@ _TARGETS = {
     ],
 }
 TARGETS = {
-    vs: [(f"{ours} {p}", theirs, x) for ours in ("tfsc", "tfsc winograd") for p, theirs, x in rows]
+    vs: [(f"{ours} {p}", theirs, x) for ours in ("tfsc", "tfsc native") for p, theirs, x in rows]
     for vs, rows in _TARGETS.items()
 }
 
@@ -195,24 +195,25 @@ def _serve(run: Callable[[int], object], model) -> None:
     import keras
     import tensorflow as tf
 
+    from tfsc.models.norm_relu import NormReLU
     from tfsc.models.winograd import WinogradConv2D
 
     run(3)
     trainable = sum(weight.shape.num_elements() for weight in model.trainable_weights)
     layers = getattr(model, "network", model).layers
-    winograd = sum(isinstance(layer, WinogradConv2D) for layer in layers)
+    native = sum(isinstance(layer, (WinogradConv2D, NormReLU)) for layer in layers)
     versions = f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
-    bench_worker.serve(run, parameters=trainable, winograd_layers=winograd, version=versions)
+    bench_worker.serve(run, parameters=trainable, native_layers=native, version=versions)
 
 
-def _tfsc(arguments, precision: str, convolutions: str = "") -> None:
+def _tfsc(arguments, precision: str, native: str = "") -> None:
     """`fit` of the Learner on tfsc's own pipeline."""
     from variants import default_learner
 
     from tfsc.data.pipeline import TrainingPipeline
 
     size = arguments.batch_size, arguments.stack_units
-    learner, examples = default_learner(precision, *size, winograd=_setting(convolutions))
+    learner, examples = default_learner(precision, *size, **_settings(native))
     pipeline = TrainingPipeline(examples, arguments.batch_size, seed=0)
     _serve_fit(learner, pipeline.batches(0, 1_000_000))
 
@@ -226,14 +227,14 @@ def _keras(arguments, precision: str) -> None:
     _serve_fit(stock_model(learner), data)
 
 
-def _bare_tfsc(arguments, precision: str, convolutions: str = "") -> None:
+def _bare_tfsc(arguments, precision: str, native: str = "") -> None:
     """Training steps of the Learner on one resident batch, without augmentation."""
     import tensorflow as tf
     from variants import default_learner, resident_batch
 
     size = arguments.batch_size, arguments.stack_units
     learner, examples = default_learner(
-        precision, *size, shift=0.0, flip=False, winograd=_setting(convolutions)
+        precision, *size, shift=0.0, flip=False, **_settings(native)
     )
     batch = resident_batch(examples, arguments.batch_size)
     step = tf.function(learner.train_step)
@@ -246,9 +247,9 @@ def _bare_tfsc(arguments, precision: str, convolutions: str = "") -> None:
     _serve(run, learner)
 
 
-def _setting(convolutions: str) -> str:
-    """--winograd of a variant."""
-    return "auto" if convolutions == "winograd" else "off"
+def _settings(native: str) -> dict[str, str]:
+    """What a variant computes in C++."""
+    return {"winograd": "auto", "fused_norm": "auto"} if native else {}
 
 
 _WORKERS = {"tfsc": _tfsc, "keras": _keras, "bare-tfsc": _bare_tfsc}

@@ -41,6 +41,8 @@ def resident_batch(examples: Examples, batch_size: int) -> dict[str, tf.Tensor]:
 def stock_model(learner: Learner) -> keras.Model:
     """The learner's network of Keras' own layers only, compiled with Keras' own AdamW.
 
+    The learner's must have no layers in C++.
+
     Same weights' shapes, schedule and decay; trains on batches of (float images, labels).
     """
     model = keras.models.clone_model(learner.network, clone_function=_stock_layer)

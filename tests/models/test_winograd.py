@@ -13,7 +13,6 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsc.models import winograd
 from tfsc.models.portable import portable
 from tfsc.models.winograd import WinogradConv2D
 from tfsc.native import library
@@ -296,7 +295,7 @@ def test_for_other_machines_it_is_the_ordinary_convolution():
 
 
 def test_without_the_operations_it_is_keras_own_layer(monkeypatch):
-    monkeypatch.setattr(winograd, "available", lambda: False)
+    monkeypatch.setattr(library, "is_available", lambda: False)
     maps, kernel, _ = _example((2, 9, 9, 5, 6))
     layers = WinogradConv2D(6), keras.layers.Conv2D(6, 3, padding="same")
     for layer in layers:

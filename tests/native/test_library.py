@@ -55,7 +55,7 @@ def test_a_library_that_is_none(monkeypatch, tmp_path):
         'while [ "$1" ] && [ "$1" != -o ]; do shift; done\n[ "$1" ] && echo nothing > "$2"\nexit 0'
     )
     monkeypatch.setenv("CXX", _compiler(tmp_path, body))
-    with pytest.raises(NativeError, match=r"winograd-\w+\.so cannot be loaded"):
+    with pytest.raises(NativeError, match=r"operations-\w+\.so cannot be loaded"):
         library.load()
 
 

@@ -7,7 +7,9 @@ from tfsc.reporting.provenance import provenance
 
 
 def test_it_names_data_versions_device_and_command():
-    record = json.loads(json.dumps(provenance(load("digits"), "0123456789abcdef")))
+    native = {"winograd": True, "fused_norm": False}
+    record = json.loads(json.dumps(provenance(load("digits"), "0123456789abcdef", native)))
+    assert record["winograd"] is True and record["fused_norm"] is False
     assert record["dataset"]["name"] == "digits" and len(record["dataset"]["digest"]) == 16
     assert record["recipe_digest"] == "0123456789abcdef"
     assert record["command"][:3] == ["python", "-m", "tfsc.train"]

@@ -16,7 +16,7 @@ from commands import assert_same_run, last_arrays, metrics
 
 from tfsc.errors import DataError, Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError
 from tfsc.models import registry as models
-from tfsc.models import winograd
+from tfsc.native import library
 from tfsc.recipe import Recipe
 from tfsc.training import run as run_module
 from tfsc.training.callbacks import StopOnSignal
@@ -247,15 +247,15 @@ def test_evaluations_may_be_left_out_but_the_last(whole, tmp_path):
     assert (tmp_path / "run/curves.png").stat().st_size > 10_000
 
 
-@pytest.mark.skipif(not winograd.available(), reason="no native operations on this machine")
-def test_a_run_says_whether_its_convolutions_were_winograds(whole, tmp_path):
+@pytest.mark.skipif(not library.is_available(), reason="no native operations on this machine")
+def test_a_run_says_what_was_computed_in_cpp(whole, tmp_path):
     def used(path):
         (start,) = json.loads((path / "provenance.json").read_text())["starts"]
-        return start["winograd"]
+        return start["winograd"], start["fused_norm"]
 
-    recipe = _recipe(tmp_path / "run", winograd="on", epochs=1, stack_units=(1, 1))
-    run_module.run(recipe)
-    assert used(tmp_path / "run") and not used(whole)
+    native = {"winograd": "on", "fused_norm": "auto"}
+    run_module.run(_recipe(tmp_path / "run", **native, epochs=1, stack_units=(1, 1)))
+    assert used(tmp_path / "run") == (True, True) and used(whole) == (False, False)
 
 
 @pytest.mark.parametrize("group", ["network", "optimizer", "ema"])

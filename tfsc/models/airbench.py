@@ -10,6 +10,7 @@ from tfsc.models import parts
 from tfsc.models.activation import FusedActivation
 from tfsc.models.identity_filters import IdentityFilters
 from tfsc.models.norm import FusedBatchNormalization
+from tfsc.models.norm_relu import NormReLU
 from tfsc.models.whitening import WhiteningConv2D
 
 _STEM = 2  # side of the first convolution's kernel
@@ -37,6 +38,7 @@ def airbench(
     dropout: float = 0.0,
     dropout_seed: int = 0,
     winograd: bool = False,
+    fused_norm: bool = False,
 ) -> keras.Model:
     """A functional network of a few wide groups, each of which halves the maps at its beginning.
 
@@ -71,6 +73,7 @@ def airbench(
         dropout: rate before the dense layer.
         dropout_seed: of its masks.
         winograd: whether 3×3 convolutions of stride 1 are `WinogradConv2D`.
+        fused_norm: whether BatchNormalization with ReLU behind it is a `NormReLU`.
 
     Returns:
         `keras.Model` from images [n, height, width, channels] to float32 logits [n, classes].
@@ -101,9 +104,10 @@ def airbench(
         )
 
     def activate(x, name):
-        x = FusedBatchNormalization(
-            momentum=bn_momentum, epsilon=bn_epsilon, scale=False, name=f"{name}_bn"
-        )(x)
+        numbers = {"momentum": bn_momentum, "epsilon": bn_epsilon, "scale": False}
+        if fused_norm and activation == "relu":
+            return NormReLU(name=f"{name}_bn", **numbers)(x)
+        x = FusedBatchNormalization(name=f"{name}_bn", **numbers)(x)
         return FusedActivation(activation, name=f"{name}_act")(x)
 
     inputs, x = parts.images(input_shape, mean, input_scale)

@@ -1,4 +1,4 @@
-"""What networks share: `images` at their beginning, `conv3x3`, and `logits` at their end."""
+"""What networks share: `images` first, `conv3x3`, `normalized`, and `logits` at their end."""
 
 from typing import Any
 
@@ -7,6 +7,8 @@ import numpy as np
 from keras import layers
 
 from tfsc.models.dropout import SampleDropout
+from tfsc.models.norm import FusedBatchNormalization
+from tfsc.models.norm_relu import NormReLU
 from tfsc.models.winograd import LEAST_CHANNELS, WinogradConv2D
 
 
@@ -59,6 +61,29 @@ def conv3x3(
         return WinogradConv2D(filters, name=name, **arguments)(x)
     padding = "valid" if stride > 1 else "same"
     return layers.Conv2D(filters, 3, stride, padding, name=name, **arguments)(x)
+
+
+def normalized(
+    x: keras.KerasTensor,
+    activation: str,
+    names: tuple[str, str],
+    fused: bool = False,
+    **arguments: Any,
+) -> keras.KerasTensor:
+    """BatchNormalization and an activation.
+
+    Args:
+        x: maps [n, height, width, channels].
+        activation: name of a Keras activation.
+        names: of the two layers.
+        fused: whether ReLU and the normalization are one layer, `NormReLU`, of the first name.
+        arguments: of `keras.layers.BatchNormalization`.
+    """
+    norm, act = names
+    if fused and activation == "relu":
+        return NormReLU(name=norm, **arguments)(x)
+    x = FusedBatchNormalization(name=norm, **arguments)(x)
+    return layers.Activation(activation, name=act)(x)
 
 
 def logits(

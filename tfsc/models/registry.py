@@ -16,16 +16,23 @@ from tfsc.models.wide_resnet import wide_resnet
 from tfsc.recipe import Recipe
 
 
-def build(recipe: Recipe, train: Examples, classes: int, winograd: bool = False) -> keras.Model:
+def build(
+    recipe: Recipe,
+    train: Examples,
+    classes: int,
+    winograd: bool = False,
+    fused_norm: bool = False,
+) -> keras.Model:
     """The recipe's network for these training images, with its initial weights.
 
     Args:
         recipe: names the network and its settings.
         train: the training set, from which it takes its means.
         classes: number of labels.
-        winograd: what the recipe's setting of this name amounts to on this machine.
+        winograd, fused_norm: what the recipe's settings amount to on this machine.
     """
-    return NETWORKS[recipe.model](recipe, train, classes, winograd)
+    native = {"winograd": winograd, "fused_norm": fused_norm}
+    return NETWORKS[recipe.model](recipe, train, classes, native)
 
 
 def _shared(recipe: Recipe, train: Examples, classes: int) -> dict[str, Any]:
@@ -57,35 +64,45 @@ def _norms(recipe: Recipe) -> dict[str, float]:
     return {name: value for name in names if (value := getattr(recipe, name))}
 
 
-def _resnet_v2(recipe: Recipe, train: Examples, classes: int, winograd: bool) -> keras.Model:
+def _resnet_v2(
+    recipe: Recipe, train: Examples, classes: int, native: dict[str, bool]
+) -> keras.Model:
     return resnet_v2(
         **_stacked(recipe, train, classes),
         shortcut_kernels=recipe.shortcut_kernels,
         pooling=recipe.pooling,
         shortcut_preactivation=recipe.shortcut_preactivation,
         shortcut_bn=recipe.shortcut_bn,
-        winograd=winograd,
+        **native,
     )
 
 
-def _resnet_smith(recipe: Recipe, train: Examples, classes: int, winograd: bool) -> keras.Model:
+def _resnet_smith(
+    recipe: Recipe, train: Examples, classes: int, native: dict[str, bool]
+) -> keras.Model:
     return resnet_smith(
         **_stacked(recipe, train, classes),
         conv_bias=recipe.conv_bias,
         downsampling=recipe.downsampling,
-        winograd=winograd,
+        **native,
     )
 
 
-def _wide_resnet(recipe: Recipe, train: Examples, classes: int, winograd: bool) -> keras.Model:
-    return wide_resnet(**_stacked(recipe, train, classes), width=recipe.width, winograd=winograd)
+def _wide_resnet(
+    recipe: Recipe, train: Examples, classes: int, native: dict[str, bool]
+) -> keras.Model:
+    return wide_resnet(**_stacked(recipe, train, classes), width=recipe.width, **native)
 
 
-def _caffe_cifar10(recipe: Recipe, train: Examples, classes: int, winograd: bool) -> keras.Model:
+def _caffe_cifar10(
+    recipe: Recipe, train: Examples, classes: int, native: dict[str, bool]
+) -> keras.Model:
     return caffe_cifar10(**_shared(recipe, train, classes))
 
 
-def _airbench(recipe: Recipe, train: Examples, classes: int, winograd: bool) -> keras.Model:
+def _airbench(
+    recipe: Recipe, train: Examples, classes: int, native: dict[str, bool]
+) -> keras.Model:
     shared = _shared(recipe, train, classes)
     whitening = None
     if recipe.whiten_images:
@@ -99,7 +116,7 @@ def _airbench(recipe: Recipe, train: Examples, classes: int, winograd: bool) -> 
         whitening=whitening,
         identity_init=recipe.identity_init,
         logit_scale=recipe.logit_scale,
-        winograd=winograd,
+        **native,
     )
 
 

@@ -26,6 +26,7 @@ def resnet_smith(
     dropout: float = 0.0,
     dropout_seed: int = 0,
     winograd: bool = False,
+    fused_norm: bool = False,
 ) -> keras.Model:
     """A functional residual network of basic blocks with shortcuts that have no parameters.
 
@@ -58,6 +59,7 @@ def resnet_smith(
         dropout: rate before the dense layer.
         dropout_seed: of its masks.
         winograd: whether 3×3 convolutions of stride 1, but for the first, are `WinogradConv2D`.
+        fused_norm: whether BatchNormalization with ReLU behind it is a `NormReLU`.
 
     Returns:
         `keras.Model` from images [n, height, width, channels] to float32 logits [n, classes].
@@ -82,26 +84,27 @@ def resnet_smith(
             return layers.Conv2D(filters, 3, stride, "same", name=name, **arguments)(x)
         return parts.conv3x3(x, filters, stride, name, winograd, **arguments)
 
-    def normalize(x, name):
-        return FusedBatchNormalization(momentum=bn_momentum, epsilon=bn_epsilon, name=name)(x)
+    numbers = {"momentum": bn_momentum, "epsilon": bn_epsilon}
 
-    def activate(x, name):
-        return layers.Activation(activation, name=name)(x)
+    def normalize_and_activate(x, norm, act):
+        return parts.normalized(x, activation, (norm, act), fused_norm, **numbers)
 
     def block(x, filters, stride, name):
         bias = conv_bias == "all" or (conv_bias == "standard" and stride == 1)
         y = conv(x, filters, stride, f"{name}_conv1", bias)
-        y = activate(normalize(y, f"{name}_bn1"), f"{name}_act1")
-        y = normalize(conv(y, filters, 1, f"{name}_conv2", bias), f"{name}_bn2")
+        y = normalize_and_activate(y, f"{name}_bn1", f"{name}_act1")
+        y = conv(y, filters, 1, f"{name}_conv2", bias)
+        y = FusedBatchNormalization(name=f"{name}_bn2", **numbers)(y)
         if stride > 1:
             # "same" leaves out what is outside the image, as Caffe does.
             size, padding = (3, "same") if downsampling == "caffe" else (2, "valid")
             x = layers.AveragePooling2D(size, 2, padding, name=f"{name}_shortcut")(x)
-        return activate(layers.Add(name=f"{name}_add")([x, y]), f"{name}_act2")
+        x = layers.Add(name=f"{name}_add")([x, y])
+        return layers.Activation(activation, name=f"{name}_act2")(x)
 
     inputs, x = parts.images(input_shape, mean, input_scale)
     x = conv(x, 16, 1, "stem_conv", conv_bias != "none")
-    x = activate(normalize(x, "stem_bn"), "stem_act")
+    x = normalize_and_activate(x, "stem_bn", "stem_act")
 
     filters = 16
     for stack, units in enumerate(stack_units):

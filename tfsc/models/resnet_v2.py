@@ -7,7 +7,6 @@ import numpy as np
 from keras import layers, regularizers
 
 from tfsc.models import parts
-from tfsc.models.norm import FusedBatchNormalization
 from tfsc.models.own_gradient import OwnGradient
 from tfsc.models.pointwise import PointwiseConv2D
 from tfsc.models.winograd import LEAST_CHANNELS, WinogradConv2D
@@ -30,6 +29,7 @@ def resnet_v2(
     dropout: float = 0.0,
     dropout_seed: int = 0,
     winograd: bool = False,
+    fused_norm: bool = False,
 ) -> keras.Model:
     """A functional pre-activation residual network with bottleneck units.
 
@@ -58,6 +58,7 @@ def resnet_v2(
         dropout: rate before the dense layer.
         dropout_seed: of its masks.
         winograd: whether 3×3 convolutions of stride 1, but for the first, are `WinogradConv2D`.
+        fused_norm: whether BatchNormalization with ReLU behind it is a `NormReLU`.
 
     Returns:
         `keras.Model` from images [n, height, width, channels] to float32 logits [n, classes].
@@ -85,11 +86,11 @@ def resnet_v2(
         )(x)
 
     def activate(x, name, normalize=True):
-        if normalize:
-            x = FusedBatchNormalization(
-                momentum=bn_momentum, epsilon=bn_epsilon, name=f"{name}_bn"
-            )(x)
-        return layers.Activation(activation, name=f"{name}_act")(x)
+        names = f"{name}_bn", f"{name}_act"
+        if not normalize:
+            return layers.Activation(activation, name=names[1])(x)
+        numbers = {"momentum": bn_momentum, "epsilon": bn_epsilon}
+        return parts.normalized(x, activation, names, fused_norm, **numbers)
 
     def unit(x, shortcut, name, filters, out_filters, stride, activated):
         """One residual unit: the branch of its raw input x, added to `shortcut`."""

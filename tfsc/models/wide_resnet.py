@@ -7,7 +7,6 @@ import numpy as np
 from keras import initializers, layers, regularizers
 
 from tfsc.models import parts
-from tfsc.models.norm import FusedBatchNormalization
 
 
 def wide_resnet(
@@ -24,6 +23,7 @@ def wide_resnet(
     dropout: float = 0.0,
     dropout_seed: int = 0,
     winograd: bool = False,
+    fused_norm: bool = False,
 ) -> keras.Model:
     """A functional pre-activation residual network of wide basic blocks.
 
@@ -50,6 +50,7 @@ def wide_resnet(
         dropout: rate before the dense layer.
         dropout_seed: of its masks.
         winograd: whether 3×3 convolutions of stride 1, but for the first, are `WinogradConv2D`.
+        fused_norm: whether BatchNormalization with ReLU behind it is a `NormReLU`.
 
     Returns:
         `keras.Model` from images [n, height, width, channels] to float32 logits [n, classes].
@@ -73,10 +74,9 @@ def wide_resnet(
         return parts.conv3x3(x, filters, stride, name, winograd, **arguments())
 
     def activate(x, name):
-        x = FusedBatchNormalization(
-            momentum=bn_momentum, epsilon=bn_epsilon, name=f"{name}_bn"
-        )(x)  # fmt: skip
-        return layers.Activation(activation, name=f"{name}_act")(x)
+        names = f"{name}_bn", f"{name}_act"
+        numbers = {"momentum": bn_momentum, "epsilon": bn_epsilon}
+        return parts.normalized(x, activation, names, fused_norm, **numbers)
 
     def block(x, filters, stride, name):
         shortcut, y = x, activate(x, f"{name}_pre1")

@@ -54,27 +54,13 @@ class WinogradConv2D(keras.layers.Conv2D):
     def call(self, inputs):
         kernel = tf.convert_to_tensor(self.kernel)
         bias = tf.convert_to_tensor(self.bias) if self.use_bias else None
-        if inputs.dtype in _TYPES and not is_portable() and available():
+        if inputs.dtype in _TYPES and not is_portable() and library.is_available():
             outputs = _winograd(inputs, kernel, tf.zeros(self.filters) if bias is None else bias)
         else:
             outputs = tf.nn.conv2d(inputs, tf.cast(kernel, inputs.dtype), 1, "SAME")
             if bias is not None:
                 outputs = tf.nn.bias_add(outputs, tf.cast(bias, inputs.dtype))
         return self.activation(outputs)
-
-
-def is_used_in(network: keras.Model) -> bool:
-    """Whether a network has such layers."""
-    return any(isinstance(layer, WinogradConv2D) for layer in network.layers)
-
-
-def available() -> bool:
-    """Whether this machine has the operations; the first call may compile them."""
-    try:
-        library.load()
-    except library.NativeError:
-        return False
-    return True
 
 
 @tf.custom_gradient

@@ -17,7 +17,7 @@ from tfsc import files
 from tfsc.errors import one_line
 
 _FOLDER = Path(__file__).parent
-_SOURCE = _FOLDER / "winograd.cc"
+_SOURCE = _FOLDER / "operations.cc"  # includes the others
 _FLAGS = (
     *("-std=c++20", "-O3", "-w", "-shared", "-fPIC"),
     *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mfma"),
@@ -30,7 +30,7 @@ class NativeError(Exception):
 
 
 def load() -> ModuleType:
-    """The operations of winograd.cc.
+    """The operations of this folder.
 
     The first call on a machine compiles them with $CXX, or g++, which takes some ten seconds.
 
@@ -42,6 +42,11 @@ def load() -> ModuleType:
     if isinstance(found, NativeError):
         raise found
     return found
+
+
+def is_available() -> bool:
+    """Whether this machine has the operations; the first call may compile them."""
+    return not isinstance(_attempt(), NativeError)
 
 
 @functools.cache
@@ -81,11 +86,11 @@ def _compiled(compiler: str) -> Path:
     """The library of this source, compiler and TensorFlow; made if it is not there."""
     flags = [*tf.sysconfig.get_compile_flags(), *_FLAGS]  # ours last: TensorFlow asks for C++17
     version = _run([compiler, "--version"])
-    sources = [_SOURCE, *sorted(_FOLDER.glob("*.h"))]
+    sources = sorted([*_FOLDER.glob("*.cc"), *_FOLDER.glob("*.h")])
     texts = [source.read_text(encoding="utf-8") for source in sources]
     parts = [*texts, version, tf.version.VERSION, *flags]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    library = files.cache_root() / "native" / f"winograd-{key}.so"
+    library = files.cache_root() / "native" / f"operations-{key}.so"
     if library.is_file():
         return library
     logging.info("compiling %s for this machine", _SOURCE.name)

@@ -32,6 +32,7 @@ struct Float32 {
   using Value = float;
   static constexpr int kTogether = 1, kRegister = kLanes;
 
+  static Lanes Load(const float* from) { return _mm512_loadu_ps(from); }
   static Lanes Load(const float* from, __mmask16 mask) {
     return _mm512_maskz_loadu_ps(mask, from);
   }
@@ -57,6 +58,10 @@ struct BFloat16 {
   using Value = uint16_t;
   static constexpr int kTogether = 2, kRegister = 2 * kLanes;
 
+  static Lanes Load(const uint16_t* from) {
+    const __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(values), 16));
+  }
   static Lanes Load(const uint16_t* from, __mmask16 mask) {
     return _mm512_castsi512_ps(
         _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from)), 16));

@@ -15,13 +15,13 @@
 #include <vector>
 
 #include "numbers.h"
+#include "operation.h"
 #include "products.h"
 #include "scratch.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
-#include "tensorflow/core/util/work_sharder.h"
 #include "transforms.h"
 
 namespace tfsc {
@@ -33,10 +33,6 @@ using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
 using tensorflow::errors::InvalidArgument;
-
-template <typename Number>
-constexpr auto kDataType =
-    Number::kTogether == 1 ? tensorflow::DT_FLOAT : tensorflow::DT_BFLOAT16;
 
 // Values of a cache line: lines a power of two apart would compete for the same few places.
 template <typename Number>
@@ -100,20 +96,9 @@ class Order {
   int64_t begins_[kClasses + 1] = {};
 };
 
-template <typename Number>
-const typename Number::Value* Values(const Tensor& tensor) {
-  return reinterpret_cast<const typename Number::Value*>(tensor.tensor_data().data());
-}
-
 // Registers of the panel that begins at `column` of `padded` columns.
 int Registers(int64_t column, int64_t padded) {
   return static_cast<int>(std::min<int64_t>(kPanel, padded - column) / kLanes);
-}
-
-template <typename Function>
-void Parallel(OpKernelContext* context, int64_t total, int64_t cycles, const Function& function) {
-  const auto* workers = context->device()->tensorflow_cpu_worker_threads();
-  tensorflow::Shard(workers->num_threads, workers->workers, total, cycles, function);
 }
 
 // What a tile reads, and its points: of inputs, 6×6 around it, or of the gradients of its outputs.
@@ -236,7 +221,7 @@ class Conv : public OpKernel {
     const int64_t block = (grid.tiles() + threads * turns - 1) / (threads * turns);
     const int64_t blocks = (grid.tiles() + block - 1) / block;
     const auto* input = Values<Number>(x);
-    auto* output = const_cast<Value*>(Values<Number>(*y));
+    auto* output = Values<Number>(y);
     const int64_t cycles = block * kPoints * steps * padded / kLanes;
     Parallel(context, blocks, cycles, [&](int64_t begin, int64_t end) {
       Scratch scratch(Scratch::Bytes<float>(block * m_tile) +

@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,19 @@ _PACKAGES = (
 )
 
 
-def provenance(source: Source, recipe_digest: str, winograd: bool = False) -> dict[str, Any]:
+def provenance(source: Source, recipe_digest: str, native: Mapping[str, bool]) -> dict[str, Any]:
     """One start of a run, as a JSON-able record.
 
     Args:
         source: the dataset.
         recipe_digest: of the recipe.
-        winograd: whether --winograd took effect on this machine.
+        native: whether --winograd and --fused_norm took effect on this machine, by name.
     """
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": ["python", "-m", "tfsc.train", *sys.argv[1:]],
         "recipe_digest": recipe_digest,
-        "winograd": winograd,
+        **native,
         "dataset": {
             "name": source.name,
             "version": source.version,

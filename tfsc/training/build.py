@@ -22,7 +22,7 @@ from tfsc.schedules.base import Schedule
 from tfsc.schedules.compose import ByEpoch, Scaled
 from tfsc.training.averaging import Averaging
 from tfsc.training.learner import Learner
-from tfsc.training.precision import use_winograd, use_xla
+from tfsc.training.precision import use_fused_norm, use_winograd, use_xla
 
 
 def build_data(recipe: Recipe, source: Source) -> tuple[Split, TrainingPipeline]:
@@ -66,8 +66,9 @@ def build_learner(
     constant = recipe.parsed_momentum().constant()
     momentum = build_momentum(recipe, plan) if constant is None else constant
     winograd = use_winograd(recipe.winograd, recipe.precision, recipe.xla)
+    fused_norm = use_fused_norm(recipe.fused_norm, recipe.activation, recipe.precision, recipe.xla)
     learner = Learner(
-        models.build(recipe, data.train, classes, winograd),
+        models.build(recipe, data.train, classes, winograd, fused_norm),
         augment.build(recipe.shift, recipe.flip, recipe.seed, recipe.crop, recipe.flip_mode),
         ema=_averaging(recipe, plan),
         complete=resident,

@@ -1,4 +1,4 @@
-"""What `--precision`, `--xla` and `--winograd` mean on this machine."""
+"""What `--precision`, `--xla`, `--winograd` and `--fused_norm` mean on this machine."""
 
 import keras
 import tensorflow as tf
@@ -57,16 +57,29 @@ def use_winograd(winograd: str, precision: str, xla: str) -> bool:
     Raises:
         RecipeError: for "on" where they cannot be had.
     """
-    if winograd == "off":
-        return False
     amx = precision == "bf16" and "amx_bf16" in library.cpu_flags()
-    if winograd == "auto" and (has_gpu() or use_xla(xla) or amx):
+    return _use_native("winograd", winograd, elsewhere=has_gpu() or use_xla(xla) or amx)
+
+
+def use_fused_norm(fused_norm: str, activation: str, precision: str, xla: str) -> bool:
+    """Whether BatchNormalization and ReLU are one operation in C++: "off", "on", or "auto".
+
+    Raises:
+        RecipeError: for "on" where it cannot be had.
+    """
+    other = activation != "relu" or precision == "fp16"
+    return _use_native("fused_norm", fused_norm, elsewhere=has_gpu() or use_xla(xla) or other)
+
+
+def _use_native(name: str, value: str, elsewhere: bool) -> bool:
+    """Whether to compute in C++, by a flag; `elsewhere`: what "auto" computes otherwise."""
+    if value == "off" or (value == "auto" and elsewhere):
         return False
     try:
         library.load()
     except library.NativeError as error:
-        if winograd == "on":
-            raise RecipeError(f"--winograd=on: cannot be done here: {error}") from None
-        logging.info("--winograd=auto: ordinary convolutions (%s)", error)
+        if value == "on":
+            raise RecipeError(f"--{name}=on: cannot be done here: {error}") from None
+        logging.info("--%s=auto: as with off (%s)", name, error)
         return False
     return True

@@ -26,7 +26,8 @@ from tfsc.errors import (
 )
 from tfsc.evaluation.exported import write_export
 from tfsc.hardware import has_gpu
-from tfsc.models.winograd import is_used_in
+from tfsc.models.norm_relu import NormReLU
+from tfsc.models.winograd import WinogradConv2D
 from tfsc.recipe import Recipe
 from tfsc.reporting.energy import NOTHING_YET, GpuMeter, Usage
 from tfsc.reporting.events import EventWriter
@@ -68,10 +69,19 @@ def run(recipe: Recipe) -> dict[str, Any]:
             )
             return summary
         directory.write_split(data, source.digest)
-        winograd = is_used_in(learner.network)
-        directory.add_provenance(provenance(source, recipe.digest, winograd))
+        native = _in_cpp(learner.network)
+        directory.add_provenance(provenance(source, recipe.digest, native))
         evaluation = evaluation_batches(data.val)
         return _Run(recipe, directory, source, pipeline, evaluation, learner, signals).train()
+
+
+def _in_cpp(network: keras.Model) -> dict[str, bool]:
+    """Which of --winograd and --fused_norm took effect."""
+    kinds = {"winograd": WinogradConv2D, "fused_norm": NormReLU}
+    return {
+        name: any(isinstance(layer, kind) for layer in network.layers)
+        for name, kind in kinds.items()
+    }
 
 
 class _Run:

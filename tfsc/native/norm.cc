@@ -1,0 +1,470 @@
+// BatchNormalization in training with ReLU behind it, and its gradients, as TensorFlow operations for
+// CPUs.
+//
+//   z = γ·(x − mean)/√(variance + ε) + β,   y = max(z, 0)
+//
+// x, y [n, h, w, channels] of one type, all else float32 [channels]. Forward the maps are read twice
+// and written once; backward both maps are read twice, and z is computed anew. The variance is the
+// biased one, from squares of differences from the mean of a block of pixels.
+// Blocks depend on shapes alone and are summed in their order: bits do not depend on threads.
+
+#include <algorithm>
+#include <cmath>
+
+#include "numbers.h"
+#include "operation.h"
+#include "scratch.h"
+#include "tensorflow/core/framework/common_shape_fns.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace tfsc {
+namespace {
+
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+using tensorflow::errors::InvalidArgument;
+
+constexpr int kMost = 4;  // registers of channels that are worked on at a time
+
+// Maps as pixels of some channels, in blocks of pixels that fit the first-level cache twice over.
+struct Maps {
+  int64_t pixels, channels, padded, block, blocks;
+
+  Maps(const Tensor& x, int64_t value_bytes)
+      : channels(x.dim_size(3)), padded(RoundUp(channels, kLanes)) {
+    pixels = channels == 0 ? 0 : x.NumElements() / channels;
+    block = std::max<int64_t>(12'288 / (value_bytes * std::max<int64_t>(channels, 1)), 8);
+    blocks = (pixels + block - 1) / block;
+  }
+  int64_t first(int64_t b) const { return b * block; }
+  int64_t last(int64_t b) const { return std::min(pixels, (b + 1) * block); }
+};
+
+// Calls function<registers, whole>(first channel, lanes of the last register) for all channels.
+// `whole`: all lanes of all registers exist.
+template <typename Function>
+inline void ForChannels(int64_t channels, const Function& function) {
+  constexpr int kStep = kMost * kLanes;
+  int64_t c = 0;
+  for (; c + kStep <= channels; c += kStep) function.template operator()<kMost, true>(c, 0xFFFF);
+  const int64_t rest = channels - c;
+  const __mmask16 lanes = Mask(rest - (rest - 1) / kLanes * kLanes);
+  const bool whole = rest % kLanes == 0;
+  switch ((rest + kLanes - 1) / kLanes) {
+    case 1:
+      whole ? function.template operator()<1, true>(c, lanes)
+            : function.template operator()<1, false>(c, lanes);
+      break;
+    case 2:
+      whole ? function.template operator()<2, true>(c, lanes)
+            : function.template operator()<2, false>(c, lanes);
+      break;
+    case 3:
+      whole ? function.template operator()<3, true>(c, lanes)
+            : function.template operator()<3, false>(c, lanes);
+      break;
+    case 4:
+      function.template operator()<4, false>(c, lanes);
+  }
+}
+
+// One pixel's values of up to 64 channels.
+template <typename Number, int registers, bool whole>
+struct Pixel {
+  Lanes v[registers];
+
+  Pixel() = default;
+  Pixel(const typename Number::Value* from, __mmask16 lanes) {
+    for (int r = 0; r < registers; ++r)
+      v[r] = whole || r + 1 < registers ? Number::Load(from + r * kLanes)
+                                        : Number::Load(from + r * kLanes, lanes);
+  }
+  void Store(typename Number::Value* to, __mmask16 lanes) const {
+    for (int r = 0; r < registers; ++r)
+      Number::Store(to + r * kLanes, whole || r + 1 < registers ? 0xFFFF : lanes, v[r]);
+  }
+};
+
+// Sums function(pixel, sums) over pixels, `quantities` sums for each channel, in several chains.
+template <int registers, int quantities>
+struct Sums {
+  static constexpr int kChains = registers * quantities >= 4 ? 2 : 4;
+  Lanes v[kChains][quantities][registers];
+
+  template <typename Function>
+  Sums(int64_t first, int64_t last, const Function& function) {
+    for (auto& chain : v)
+      for (auto& quantity : chain)
+        for (auto& sum : quantity) sum = _mm512_setzero_ps();
+    int64_t pixel = first;
+    for (; pixel + kChains <= last; pixel += kChains)
+      for (int k = 0; k < kChains; ++k) function(pixel + k, v[k]);
+    for (; pixel < last; ++pixel) function(pixel, v[0]);
+    for (int k = 1; k < kChains; ++k)
+      for (int q = 0; q < quantities; ++q)
+        for (int r = 0; r < registers; ++r) v[0][q][r] = _mm512_add_ps(v[0][q][r], v[k][q][r]);
+  }
+  Lanes at(int quantity, int r) const { return v[0][quantity][r]; }
+};
+
+// 16 sums in float64.
+struct Wide {
+  __m512d low = _mm512_setzero_pd(), high = _mm512_setzero_pd();
+
+  void Add(Lanes x, double times = 1) {
+    const __m512d factor = _mm512_set1_pd(times);
+    low = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(x)), factor, low);
+    high = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)), factor, high);
+  }
+  Lanes Times(double factor) const {
+    const __m256 l = _mm512_cvtpd_ps(_mm512_mul_pd(low, _mm512_set1_pd(factor)));
+    const __m256 h = _mm512_cvtpd_ps(_mm512_mul_pd(high, _mm512_set1_pd(factor)));
+    return _mm512_insertf32x8(_mm512_castps256_ps512(l), h, 1);
+  }
+};
+
+// Parameters of 16 channels, from which z = (x − mean)·scale + β.
+struct Line {
+  Lanes mean, inverse, scale, beta;
+
+  Line(const float* mean_, const float* variance, const float* gamma, const float* beta_,
+       float epsilon, int64_t channel, __mmask16 lanes) {
+    mean = _mm512_maskz_loadu_ps(lanes, mean_ + channel);
+    const Lanes spread = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, variance + channel),
+                                       _mm512_set1_ps(epsilon));
+    inverse = _mm512_maskz_div_ps(lanes, _mm512_set1_ps(1.f), _mm512_sqrt_ps(spread));
+    scale = _mm512_mul_ps(inverse, _mm512_maskz_loadu_ps(lanes, gamma + channel));
+    beta = _mm512_maskz_loadu_ps(lanes, beta_ + channel);
+  }
+  Lanes Z(Lanes centred) const { return _mm512_fmadd_ps(centred, scale, beta); }
+};
+
+bool AreChannels(const Tensor& tensor, int64_t channels) {
+  return tensor.dims() == 1 && tensor.dim_size(0) == channels;
+}
+
+template <typename Number>
+class NormRelu : public OpKernel {
+ public:
+  using Value = typename Number::Value;
+
+  explicit NormRelu(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("epsilon", &epsilon_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor &x = context->input(0), &gamma = context->input(1), &beta = context->input(2);
+    OP_REQUIRES(context,
+                x.dims() == 4 && AreChannels(gamma, x.dim_size(3)) &&
+                    AreChannels(beta, x.dim_size(3)),
+                InvalidArgument("must be x [n, h, w, channels], gamma and beta [channels]. "
+                                "Received: ", x.shape().DebugString(), ", ",
+                                gamma.shape().DebugString(), " and ",
+                                beta.shape().DebugString()));
+    const Maps maps(x, sizeof(Value));
+    Tensor *y = nullptr, *mean = nullptr, *variance = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, x.shape(), &y));
+    OP_REQUIRES_OK(context, context->allocate_output(1, TensorShape({maps.channels}), &mean));
+    OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({maps.channels}), &variance));
+    float *m = mean->flat<float>().data(), *s = variance->flat<float>().data();
+    if (maps.pixels == 0) {
+      std::fill_n(m, maps.channels, 0.f);
+      std::fill_n(s, maps.channels, 0.f);
+      return;
+    }
+    const auto* from = Values<Number>(x);
+    auto* to = Values<Number>(y);
+    Scratch scratch(Scratch::Bytes<float>(2 * maps.blocks * maps.padded));
+    float* blocks = scratch.Take<float>(2 * maps.blocks * maps.padded);
+    const int64_t cycles = maps.block * maps.padded / kLanes * 4;
+    Parallel(context, maps.blocks, 2 * cycles, [&](int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; ++b) Moments(from, maps, b, blocks + 2 * b * maps.padded);
+    });
+    Join(blocks, maps, m, s);
+    const float *g = gamma.flat<float>().data(), *o = beta.flat<float>().data();
+    Parallel(context, maps.blocks, cycles, [&](int64_t begin, int64_t end) {
+      const int64_t first = maps.first(begin), last = maps.last(end - 1);
+      ForChannels(maps.channels, [&]<int registers, bool whole>(int64_t c, __mmask16 lanes) {
+        Apply<registers, whole>(from, maps, first, last, c, lanes, m, s, g, o, to);
+      });
+    });
+  }
+
+ private:
+  // Of a block of pixels: means, then sums of squares of the differences from them.
+  static void Moments(const Value* x, const Maps& maps, int64_t b, float* to) {
+    const int64_t first = maps.first(b), last = maps.last(b);
+    ForChannels(maps.channels, [&]<int registers, bool whole>(int64_t c, __mmask16 lanes) {
+      const Value* from = x + c;
+      const Sums<registers, 1> sums(first, last, [=](int64_t pixel, auto& sum) {
+        const Pixel<Number, registers, whole> value(from + pixel * maps.channels, lanes);
+        for (int r = 0; r < registers; ++r) sum[0][r] = _mm512_add_ps(sum[0][r], value.v[r]);
+      });
+      Lanes mean[registers];
+      const Lanes share = _mm512_set1_ps(1.f / (last - first));
+      for (int r = 0; r < registers; ++r) mean[r] = _mm512_mul_ps(sums.at(0, r), share);
+      const Sums<registers, 1> squares(first, last, [&](int64_t pixel, auto& sum) {
+        const Pixel<Number, registers, whole> value(from + pixel * maps.channels, lanes);
+        for (int r = 0; r < registers; ++r) {
+          const Lanes centred = _mm512_sub_ps(value.v[r], mean[r]);
+          sum[0][r] = _mm512_fmadd_ps(centred, centred, sum[0][r]);
+        }
+      });
+      for (int r = 0; r < registers; ++r) {
+        _mm512_store_ps(to + c + r * kLanes, mean[r]);
+        _mm512_store_ps(to + maps.padded + c + r * kLanes, squares.at(0, r));
+      }
+    });
+  }
+
+  // Mean and biased variance of all pixels (Chan, Golub & LeVeque 1979).
+  static void Join(const float* blocks, const Maps& maps, float* mean, float* variance) {
+    for (int64_t c = 0; c < maps.channels; c += kLanes) {
+      Wide sum, squares;
+      for (int64_t b = 0; b < maps.blocks; ++b)
+        sum.Add(_mm512_load_ps(blocks + 2 * b * maps.padded + c), maps.last(b) - maps.first(b));
+      const double share = 1. / maps.pixels;
+      const Lanes all = sum.Times(share);
+      for (int64_t b = 0; b < maps.blocks; ++b) {
+        const float* block = blocks + 2 * b * maps.padded + c;
+        const Lanes apart = _mm512_sub_ps(_mm512_load_ps(block), all);
+        squares.Add(_mm512_load_ps(block + maps.padded));
+        squares.Add(_mm512_mul_ps(apart, apart), maps.last(b) - maps.first(b));
+      }
+      Float32::Store(mean + c, Mask(maps.channels - c), all);
+      Float32::Store(variance + c, Mask(maps.channels - c), squares.Times(share));
+    }
+  }
+
+  template <int registers, bool whole>
+  void Apply(const Value* x, const Maps& maps, int64_t first, int64_t last, int64_t c,
+             __mmask16 lanes, const float* mean, const float* variance, const float* gamma,
+             const float* beta, Value* y) const {
+    Lanes m[registers], scale[registers], offset[registers];
+    for (int r = 0; r < registers; ++r) {
+      const Line line(mean, variance, gamma, beta, epsilon_, c + r * kLanes,
+                      whole || r + 1 < registers ? 0xFFFF : lanes);
+      m[r] = line.mean, scale[r] = line.scale, offset[r] = line.beta;
+    }
+    for (int64_t pixel = first; pixel < last; ++pixel) {
+      const int64_t at = pixel * maps.channels + c;
+      Pixel<Number, registers, whole> value(x + at, lanes);
+      for (int r = 0; r < registers; ++r) {
+        const Lanes z = _mm512_fmadd_ps(_mm512_sub_ps(value.v[r], m[r]), scale[r], offset[r]);
+        value.v[r] = _mm512_max_ps(_mm512_setzero_ps(), z);  // a NaN stays one
+      }
+      value.Store(y + at, lanes);
+    }
+  }
+
+  float epsilon_;
+};
+
+// With dz = dy where z > 0, else 0, and sums over the N pixels:
+//   dβ = Σdz,  dγ = Σdz·(x − mean)/σ,  dx = γ/σ·(dz − dβ/N − (x − mean)·Σdz·(x − mean)/(N·σ²))
+template <typename Number>
+class NormReluGradient : public OpKernel {
+ public:
+  using Value = typename Number::Value;
+
+  explicit NormReluGradient(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("epsilon", &epsilon_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor &dy = context->input(0), &x = context->input(1);
+    OP_REQUIRES(context, x.dims() == 4 && dy.shape() == x.shape(),
+                InvalidArgument("must be dy and x [n, h, w, channels]. Received: ",
+                                dy.shape().DebugString(), " and ", x.shape().DebugString()));
+    const float* of_channels[4];  // gamma, beta, mean, variance
+    for (int k = 0; k < 4; ++k) {
+      const Tensor& input = context->input(2 + k);
+      OP_REQUIRES(context, AreChannels(input, x.dim_size(3)),
+                  InvalidArgument("must be gamma, beta, mean and variance [channels]. Received: ",
+                                  input.shape().DebugString(), " for ", x.dim_size(3),
+                                  " channels"));
+      of_channels[k] = input.flat<float>().data();
+    }
+    const auto [gamma, beta, mean, variance] = of_channels;
+    const Maps maps(x, sizeof(Value));
+    Tensor *dx = nullptr, *dgamma = nullptr, *dbeta = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, x.shape(), &dx));
+    OP_REQUIRES_OK(context, context->allocate_output(1, TensorShape({maps.channels}), &dgamma));
+    OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({maps.channels}), &dbeta));
+    float *dg = dgamma->flat<float>().data(), *db = dbeta->flat<float>().data();
+    const auto *upstream = Values<Number>(dy), *from = Values<Number>(x);
+    auto* to = Values<Number>(dx);
+    Scratch scratch(Scratch::Bytes<float>((2 * maps.blocks + 4) * maps.padded));
+    float* blocks = scratch.Take<float>((2 * maps.blocks + 4) * maps.padded);
+    Lines lines{blocks + 2 * maps.blocks * maps.padded, maps.padded};
+    for (int64_t c = 0; c < maps.channels; c += kLanes)
+      lines.Put(c, Line(mean, variance, gamma, beta, epsilon_, c, Mask(maps.channels - c)));
+    const int64_t cycles = maps.block * maps.padded / kLanes * 6;
+    Parallel(context, maps.blocks, cycles, [&](int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; ++b)
+        SumBlock(upstream, from, maps, b, lines, blocks + 2 * b * maps.padded);
+    });
+    const double share = 1. / std::max<int64_t>(maps.pixels, 1);
+    for (int64_t c = 0; c < maps.channels; c += kLanes) {
+      Wide sum, product;
+      for (int64_t b = 0; b < maps.blocks; ++b) {
+        sum.Add(_mm512_load_ps(blocks + 2 * b * maps.padded + c));
+        product.Add(_mm512_load_ps(blocks + (2 * b + 1) * maps.padded + c));
+      }
+      const __mmask16 lanes = Mask(maps.channels - c);
+      const Line line(mean, variance, gamma, beta, epsilon_, c, lanes);
+      Float32::Store(db + c, lanes, sum.Times(1));
+      Float32::Store(dg + c, lanes, _mm512_mul_ps(product.Times(1), line.inverse));
+      // dx = scale·(dz − share) + (x − mean)·slope
+      const Lanes falls = _mm512_mul_ps(_mm512_mul_ps(line.inverse, line.inverse), line.scale);
+      const Lanes slope = _mm512_mul_ps(product.Times(-share), falls);
+      _mm512_store_ps(blocks + c, slope);  // the first block has been read
+      _mm512_store_ps(blocks + maps.padded + c, sum.Times(share));
+    }
+    Parallel(context, maps.blocks, cycles, [&](int64_t begin, int64_t end) {
+      const int64_t first = maps.first(begin), last = maps.last(end - 1);
+      ForChannels(maps.channels, [&]<int registers, bool whole>(int64_t c, __mmask16 lanes) {
+        Apply<registers, whole>(upstream, from, maps, first, last, c, lanes, lines, blocks + c,
+                                to);
+      });
+    });
+  }
+
+ private:
+  // Mean, scale and β of all channels.
+  struct Lines {
+    float* values;
+    int64_t padded;
+
+    void Put(int64_t c, const Line& line) const {
+      _mm512_store_ps(values + c, line.mean);
+      _mm512_store_ps(values + padded + c, line.scale);
+      _mm512_store_ps(values + 2 * padded + c, line.beta);
+    }
+  };
+
+  template <int registers>
+  struct Channels {
+    Lanes mean[registers], scale[registers], beta[registers];
+
+    Channels(const Lines& lines, int64_t c) {
+      for (int r = 0; r < registers; ++r) {
+        mean[r] = _mm512_load_ps(lines.values + c + r * kLanes);
+        scale[r] = _mm512_load_ps(lines.values + lines.padded + c + r * kLanes);
+        beta[r] = _mm512_load_ps(lines.values + 2 * lines.padded + c + r * kLanes);
+      }
+    }
+    // dz, given x − mean.
+    Lanes Upstream(int r, Lanes centred, Lanes dy) const {
+      const Lanes z = _mm512_fmadd_ps(centred, scale[r], beta[r]);
+      // As ReluGrad: nothing where z is not above 0.
+      return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_GT_OQ), dy);
+    }
+  };
+
+  static void SumBlock(const Value* dy, const Value* x, const Maps& maps, int64_t b,
+                       const Lines& lines, float* to) {
+    ForChannels(maps.channels, [&]<int registers, bool whole>(int64_t c, __mmask16 lanes) {
+      const Channels<registers> channels(lines, c);
+      const Sums<registers, 2> sums(maps.first(b), maps.last(b), [&](int64_t pixel, auto& sum) {
+        const int64_t at = pixel * maps.channels + c;
+        const Pixel<Number, registers, whole> value(x + at, lanes), upstream(dy + at, lanes);
+        for (int r = 0; r < registers; ++r) {
+          const Lanes centred = _mm512_sub_ps(value.v[r], channels.mean[r]);
+          const Lanes dz = channels.Upstream(r, centred, upstream.v[r]);
+          sum[0][r] = _mm512_add_ps(sum[0][r], dz);
+          sum[1][r] = _mm512_fmadd_ps(dz, centred, sum[1][r]);
+        }
+      });
+      for (int r = 0; r < registers; ++r) {
+        _mm512_store_ps(to + c + r * kLanes, sums.at(0, r));
+        _mm512_store_ps(to + maps.padded + c + r * kLanes, sums.at(1, r));
+      }
+    });
+  }
+
+  template <int registers, bool whole>
+  static void Apply(const Value* dy, const Value* x, const Maps& maps, int64_t first, int64_t last,
+                    int64_t c, __mmask16 lanes, const Lines& lines, const float* slopes,
+                    Value* dx) {
+    const Channels<registers> channels(lines, c);
+    Lanes slope[registers], share[registers];
+    for (int r = 0; r < registers; ++r) {
+      slope[r] = _mm512_load_ps(slopes + r * kLanes);
+      share[r] = _mm512_load_ps(slopes + maps.padded + r * kLanes);
+    }
+    for (int64_t pixel = first; pixel < last; ++pixel) {
+      const int64_t at = pixel * maps.channels + c;
+      Pixel<Number, registers, whole> value(x + at, lanes), upstream(dy + at, lanes);
+      for (int r = 0; r < registers; ++r) {
+        const Lanes centred = _mm512_sub_ps(value.v[r], channels.mean[r]);
+        const Lanes dz = channels.Upstream(r, centred, upstream.v[r]);
+        value.v[r] = _mm512_fmadd_ps(_mm512_sub_ps(dz, share[r]), channels.scale[r],
+                                     _mm512_mul_ps(centred, slope[r]));
+      }
+      value.Store(dx + at, lanes);
+    }
+  }
+
+  float epsilon_;
+};
+
+}  // namespace
+
+REGISTER_OP("TfscNormRelu")
+    .Input("x: T")
+    .Input("gamma: float")
+    .Input("beta: float")
+    .Output("y: T")
+    .Output("mean: float")
+    .Output("variance: float")
+    .Attr("T: {bfloat16, float}")
+    .Attr("epsilon: float")
+    .SetShapeFn([](tensorflow::shape_inference::InferenceContext* context) {
+      tensorflow::shape_inference::ShapeHandle x;
+      TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &x));
+      context->set_output(0, x);
+      for (int k = 1; k < 3; ++k) context->set_output(k, context->Vector(context->Dim(x, 3)));
+      return absl::OkStatus();
+    });
+
+REGISTER_OP("TfscNormReluGradient")
+    .Input("dy: T")
+    .Input("x: T")
+    .Input("gamma: float")
+    .Input("beta: float")
+    .Input("mean: float")
+    .Input("variance: float")
+    .Output("dx: T")
+    .Output("dgamma: float")
+    .Output("dbeta: float")
+    .Attr("T: {bfloat16, float}")
+    .Attr("epsilon: float")
+    .SetShapeFn([](tensorflow::shape_inference::InferenceContext* context) {
+      tensorflow::shape_inference::ShapeHandle x;
+      TF_RETURN_IF_ERROR(context->WithRank(context->input(1), 4, &x));
+      context->set_output(0, x);
+      for (int k = 1; k < 3; ++k) context->set_output(k, context->Vector(context->Dim(x, 3)));
+      return absl::OkStatus();
+    });
+
+#define REGISTER(Number)                                                                  \
+  REGISTER_KERNEL_BUILDER(Name("TfscNormRelu")                                            \
+                              .Device(tensorflow::DEVICE_CPU)                             \
+                              .TypeConstraint("T", kDataType<Number>),                    \
+                          NormRelu<Number>);                                              \
+  REGISTER_KERNEL_BUILDER(Name("TfscNormReluGradient")                                    \
+                              .Device(tensorflow::DEVICE_CPU)                             \
+                              .TypeConstraint("T", kDataType<Number>),                    \
+                          NormReluGradient<Number>)
+
+REGISTER(Float32);
+REGISTER(BFloat16);
+#undef REGISTER
+
+}  // namespace tfsc

@@ -1,0 +1,4 @@
+// All operations in one unit: TensorFlow's headers are most of what compiling takes.
+
+#include "norm.cc"
+#include "winograd.cc"
