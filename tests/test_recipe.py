@@ -23,6 +23,7 @@ _NO_IDENTITY = {
     "data_dir",
     "steps_per_execution",
     "data_on",
+    "fused_augment",
     "checkpoint_every",
     "validate_every",
     "keep_checkpoints",
@@ -167,6 +168,7 @@ _BAD_VALUES = [
     ("xla", "yes", "one of auto, on, off"),
     ("winograd", "yes", "one of off, auto, on"),
     ("fused_norm", "yes", "one of off, auto, on"),
+    ("fused_augment", "yes", "one of off, auto, on"),
     ("replicas", 0, "a whole number from 1 to 1024"),
     ("steps_per_execution", 0, "a whole number from 1 to 10000"),
     ("data_on", "disk", "one of host, prefetch, device"),
@@ -262,6 +264,10 @@ def test_false_may_be_written_in_several_ways(argument):
         (
             {"fused_norm": "on", "activation": "gelu"},
             "--activation=gelu: must be relu with --fused_norm=on",
+        ),
+        (
+            {"fused_augment": "on", "xla": "on"},
+            "--xla=on: must be auto or off with --fused_augment=on",
         ),
         (
             {"model": "caffe_cifar10", "fused_norm": "auto"},
@@ -563,6 +569,7 @@ _OTHER_VALUES = {
     "xla": "off",
     "winograd": "auto",
     "fused_norm": "auto",
+    "fused_augment": "auto",
     "replicas": 2,
     "steps_per_execution": 8,
     "data_on": "device",
@@ -764,7 +771,7 @@ def _recipes(draw):
     if not values.get("ema"):
         for name in ("ema_every", "ema_power", "ema_lookahead"):
             values.pop(name, None)
-    if "on" in (values.get("winograd"), values.get("fused_norm")):
+    if "on" in map(values.get, ("winograd", "fused_norm", "fused_augment")):
         values |= {"precision": "bf16", "xla": "off"}
     if values.get("fused_norm") == "on":
         values["activation"] = "relu"

@@ -407,6 +407,14 @@ class Recipe:
         choices=("off", "auto", "on"),
         models=_NORMALIZED,
     )
+    fused_augment: str = _setting(
+        "off",
+        "Augment by one operation in C++ that is compiled on first use, in place of products of "
+        "whole matrices; the same bits. Needs a CPU with AVX512-BF16 and a C++ compiler. auto: "
+        "where these are, and no GPU or XLA.",
+        choices=("off", "auto", "on"),
+        identity=False,
+    )
     replicas: int = _setting(
         1,
         "Train on so many devices at once, each with an equal share of every batch: GPUs, or "

@@ -72,6 +72,8 @@ def check(recipe: "Recipe") -> None:
         ):
             if getattr(recipe, native) == "on" and getattr(recipe, name) == bad:
                 raise RecipeError(f"--{name}={bad}: must be {allowed} with --{native}=on")
+    if recipe.fused_augment == "on" and recipe.xla == "on":
+        raise RecipeError("--xla=on: must be auto or off with --fused_augment=on")
     if recipe.fused_norm == "on" and recipe.activation != "relu":
         raise RecipeError(f"--activation={recipe.activation}: must be relu with --fused_norm=on")
     stacks = len(recipe.stack_units)

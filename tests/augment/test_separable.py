@@ -11,6 +11,7 @@ from tfsc.augment.crop import ReflectCrop
 from tfsc.augment.flip import AlternatingFlip, RandomFlip
 from tfsc.augment.separable import SeparableAugmentation, SeparableChain
 from tfsc.augment.shift import RandomShift
+from tfsc.native import library
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3)).astype(np.uint8)
 # Not in order and beyond 32 bits, as in a long run.
@@ -24,6 +25,55 @@ def _chain(seed=0):
 @pytest.fixture(scope="module")
 def augmented():
     return _chain()(IMAGES, NUMBERS).numpy()
+
+
+needs_operations = pytest.mark.skipif(
+    not library.is_available(), reason="no native operations on this machine"
+)
+
+
+@needs_operations
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("shape", [(64, 32, 32, 3), (7, 8, 8, 1), (5, 20, 13, 2), (0, 16, 16, 3)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"shift": 0.07, "flip": True},
+        {"shift": 0.2, "flip": False, "crop": 2},
+        {"shift": 0.0, "flip": True, "crop": 2, "flip_mode": "alternating"},
+        {"shift": 0.0, "flip": True},
+        {"shift": 0.0, "flip": False},
+    ],
+)
+def test_in_cpp_the_images_are_the_same_bits(arguments, shape, dtype):
+    images = np.random.default_rng(3).integers(0, 256, shape).astype(dtype)
+    numbers = visits = tf.constant(NUMBERS[: len(images)])
+    products, native = (
+        augment.build(seed=9, native=native, **arguments)(images, numbers, visits)
+        for native in (False, True)
+    )
+    assert native.dtype == tf.float32
+    np.testing.assert_array_equal(native, products)
+
+
+@needs_operations
+@pytest.mark.parametrize("shape", [(3, 32, 32, 3), (2, 9, 17, 4), (1, 1, 1, 1)])
+def test_matrices_may_be_full(shape):
+    n, height, width, _ = shape
+    rng = np.random.default_rng(4)
+    images = rng.normal(size=shape).astype(np.float32)
+    a_y, a_x = (rng.normal(size=(n, s, s)).astype(np.float32) for s in (height, width))
+    expected = np.einsum("nij,njkc,nlk->nilc", *(v.astype(np.float64) for v in (a_y, images, a_x)))
+    found = library.load().tfsc_separable(x=images, a_y=a_y, a_x=a_x)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
+@needs_operations
+def test_matrices_that_do_not_fit_are_refused():
+    images, eyes = np.zeros((2, 4, 4, 3), np.uint8), np.zeros((2, 4, 4), np.float32)
+    for a_y, a_x in ((eyes[:1], eyes), (eyes, eyes[:, :3]), (eyes[0], eyes)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"must be x .* Received"):
+            library.load().tfsc_separable(x=images, a_y=a_y, a_x=a_x)
 
 
 def test_the_chain_shifts_first_and_flips_second(augmented):

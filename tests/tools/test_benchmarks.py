@@ -81,7 +81,7 @@ class TestTrain:
         assert code == 1
         assert "slower: keras fp32 / tfsc fp32 is" in capsys.readouterr().out
         result = json.loads(out.read_text())
-        assert set(result["seconds"]) == {"tfsc fp32", "tfsc winograd fp32", "keras fp32"}
+        assert set(result["seconds"]) == {"tfsc fp32", "tfsc native fp32", "keras fp32"}
         assert all(len(figures) == 2 for figures in result["seconds"].values())
         # Both sides train the same network.
         assert len({worker["parameters"] for worker in result["workers"].values()}) == 1
@@ -127,7 +127,7 @@ def test_input_is_timed_four_ways_and_in_a_step(monkeypatch, tmp_path, capsys):
     assert _run(monkeypatch, bench_input, *flags, f"--out={out}") == 0
     result = json.loads(out.read_text())
     speeds = result["images_per_second"]
-    assert set(speeds) == {"tfsc", "pipeline", "keras", "generator"}
+    assert set(speeds) == {"tfsc", "tfsc native", "pipeline", "keras", "generator"}
     ratio = result["ratios"]["tfsc / generator"]["median"]
     assert ratio == speeds["tfsc"][0] / speeds["generator"][0]
     assert f"| tfsc / generator | {ratio:.1f} | ≥ 20 |" in capsys.readouterr().out

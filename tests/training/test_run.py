@@ -18,6 +18,7 @@ from tfsc.errors import DataError, Diverged, Interrupted, RecipeError, RunDirect
 from tfsc.models import registry as models
 from tfsc.native import library
 from tfsc.recipe import Recipe
+from tfsc.reporting.compare import differences
 from tfsc.training import run as run_module
 from tfsc.training.callbacks import StopOnSignal
 from tfsc.training.learner import Learner
@@ -245,6 +246,12 @@ def test_evaluations_may_be_left_out_but_the_last(whole, tmp_path):
     whole_table = pd.read_csv(whole / "metrics.csv")
     pd.testing.assert_frame_equal(table[columns][1:], whole_table[columns][1:])
     assert (tmp_path / "run/curves.png").stat().st_size > 10_000
+
+
+@pytest.mark.skipif(not library.is_available(), reason="no native operations on this machine")
+def test_augmentation_in_cpp_changes_no_bit(whole, tmp_path):
+    run_module.run(_recipe(tmp_path / "run", fused_augment="on"))
+    assert differences(whole, tmp_path / "run") == []
 
 
 @pytest.mark.skipif(not library.is_available(), reason="no native operations on this machine")

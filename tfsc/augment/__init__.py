@@ -14,7 +14,12 @@ _FLIPS = {"random": RandomFlip, "alternating": AlternatingFlip}
 
 
 def build(
-    shift: float, flip: bool, seed: int, crop: int = 0, flip_mode: str = "random"
+    shift: float,
+    flip: bool,
+    seed: int,
+    crop: int = 0,
+    flip_mode: str = "random",
+    native: bool = False,
 ) -> SeparableChain:
     """A crop by whole pixels, a sub-pixel shift, then a left-right flip, in one pass.
 
@@ -24,6 +29,7 @@ def build(
         seed: of all draws.
         crop: size of `ReflectCrop`; 0: none.
         flip_mode: "random" or "alternating".
+        native: whether it is computed in C++.
     """
     layers = []
     if crop > 0:
@@ -32,4 +38,4 @@ def build(
         layers.append(RandomShift(shift, seed=seed))
     if flip:
         layers.append(_FLIPS[flip_mode](seed=seed))
-    return SeparableChain(layers)
+    return SeparableChain(layers, native=native)

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfsc.native import library
+
 
 class SeparableAugmentation(keras.layers.Layer):
     """Base of augmentations that are linear in the image and act on each axis by a matrix.
@@ -13,6 +15,8 @@ class SeparableAugmentation(keras.layers.Layer):
 
     Args:
         seed: of the draws, 0 ≤ seed < 2³².
+        native: whether the products are one operation in C++ that multiplies only what is not 0
+            (see `tfsc.native.library`), for CPUs, without XLA and gradients. The bits are the same.
 
     Attributes:
         by_visit: whether it must be called with visits as well.
@@ -20,13 +24,13 @@ class SeparableAugmentation(keras.layers.Layer):
 
     by_visit = False
 
-    def __init__(self, seed: int = 0, **kwargs):
+    def __init__(self, seed: int = 0, native: bool = False, **kwargs):
         # Pixel values 0–255 with fractions need more than bfloat16's 8 bits.
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         if not 0 <= seed < 2**32:
             raise ValueError(f"seed must be from 0 to 2**32 - 1. Received: {seed}")
-        self.seed = seed
+        self.seed, self.native = seed, native
         # Hundreds of small operations a batch, on whatever device: compiled, they are one. The bits
         # are the same.
         self._compiled_matrices = tf.function(self.matrices, jit_compile=True, autograph=False)
@@ -53,12 +57,14 @@ class SeparableAugmentation(keras.layers.Layer):
         Raises:
             ValueError: if visits are missing.
         """
-        images = tf.cast(images, tf.float32)
         height, width, channels = images.shape[1:]
         if self.by_visit and visits is None:
             raise ValueError(f"{type(self).__name__} needs visits. Received: None")
         extra = (visits,) if self.by_visit else ()
         a_y, a_x = self._compiled_matrices(sample_numbers, height, width, *extra)
+        if self.native:
+            return _native(images, a_y, a_x)
+        images = tf.cast(images, tf.float32)
         if a_x is None:
             return images if a_y is None else _rows(a_y, images)
         # Matrices of an image are [height, width·channels] in memory. The first product leaves
@@ -76,7 +82,7 @@ class SeparableAugmentation(keras.layers.Layer):
         return images_shape
 
     def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
+        return {**super().get_config(), "seed": self.seed, "native": self.native}
 
 
 @keras.saving.register_keras_serializable("tfsc")
@@ -107,6 +113,15 @@ class SeparableChain(SeparableAugmentation):
     def from_config(cls, config):
         layers = [keras.saving.deserialize_keras_object(layer) for layer in config.pop("layers")]
         return cls(layers, **config)
+
+
+def _native(images: tf.Tensor, a_y: tf.Tensor | None, a_x: tf.Tensor | None) -> tf.Tensor:
+    """A_y · x · A_xᵀ in C++."""
+    if images.dtype != tf.uint8:
+        images = tf.cast(images, tf.float32)
+    identity = tf.zeros([0])
+    matrices = {"a_y": identity if a_y is None else a_y, "a_x": identity if a_x is None else a_x}
+    return library.load().tfsc_separable(x=images, **matrices)
 
 
 def _rows(a_y: tf.Tensor, images: tf.Tensor) -> tf.Tensor:

@@ -22,7 +22,12 @@ from tfsc.schedules.base import Schedule
 from tfsc.schedules.compose import ByEpoch, Scaled
 from tfsc.training.averaging import Averaging
 from tfsc.training.learner import Learner
-from tfsc.training.precision import use_fused_norm, use_winograd, use_xla
+from tfsc.training.precision import (
+    use_fused_augment,
+    use_fused_norm,
+    use_winograd,
+    use_xla,
+)
 
 
 def build_data(recipe: Recipe, source: Source) -> tuple[Split, TrainingPipeline]:
@@ -69,7 +74,14 @@ def build_learner(
     fused_norm = use_fused_norm(recipe.fused_norm, recipe.activation, recipe.precision, recipe.xla)
     learner = Learner(
         models.build(recipe, data.train, classes, winograd, fused_norm),
-        augment.build(recipe.shift, recipe.flip, recipe.seed, recipe.crop, recipe.flip_mode),
+        augment.build(
+            recipe.shift,
+            recipe.flip,
+            recipe.seed,
+            recipe.crop,
+            recipe.flip_mode,
+            use_fused_augment(recipe.fused_augment, recipe.xla),
+        ),
         ema=_averaging(recipe, plan),
         complete=resident,
         micro_batch=recipe.micro_batch,

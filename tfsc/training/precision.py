@@ -1,4 +1,4 @@
-"""What `--precision`, `--xla`, `--winograd` and `--fused_norm` mean on this machine."""
+"""What `--precision`, `--xla` and the settings of C++ operations mean on this machine."""
 
 import keras
 import tensorflow as tf
@@ -69,6 +69,15 @@ def use_fused_norm(fused_norm: str, activation: str, precision: str, xla: str) -
     """
     other = activation != "relu" or precision == "fp16"
     return _use_native("fused_norm", fused_norm, elsewhere=has_gpu() or use_xla(xla) or other)
+
+
+def use_fused_augment(fused_augment: str, xla: str) -> bool:
+    """Whether augmentation is one operation in C++: "off", "on", or "auto".
+
+    Raises:
+        RecipeError: for "on" where it cannot be had.
+    """
+    return _use_native("fused_augment", fused_augment, elsewhere=has_gpu() or use_xla(xla))
 
 
 def _use_native(name: str, value: str, elsewhere: bool) -> bool:

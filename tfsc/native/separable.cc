@@ -1,0 +1,196 @@
+// Augmentation by a matrix on each axis, y = A_y · x · A_xᵀ, as a TensorFlow operation for CPUs.
+//
+// x [n, h, w, channels] uint8 or float32, A_y [n, h, h] and A_x [n, w, w] float32, y float32. A matrix
+// of another shape must be empty and stands for the identity. Rows of matrices have few entries that
+// are not 0 (two for a shift): only those are multiplied, in the order of their columns and each
+// added by one rounding, as a product of whole matrices does.
+
+#include <algorithm>
+#include <vector>
+
+#include "numbers.h"
+#include "operation.h"
+#include "scratch.h"
+#include "tensorflow/core/framework/common_shape_fns.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace tfsc {
+namespace {
+
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::errors::InvalidArgument;
+
+// The entries of a matrix that are not 0, row by row.
+class Sparse {
+ public:
+  struct Entry {
+    float weight;
+    int column;
+  };
+
+  Sparse(const float* matrix, int64_t size) : ends_(size + 1) {
+    entries_.reserve(2 * size);
+    for (int64_t row = 0; row < size; ++row) {
+      const float* from = matrix + row * size;
+      int64_t first = 0;
+      for (; first + 8 <= size; first += 8) {
+        const __m256 values = _mm256_loadu_ps(from + first);
+        // To a general register by AVX: from a mask register GCC 12 leaves its upper half undefined.
+        int found = _mm256_movemask_ps(_mm256_cmp_ps(values, _mm256_setzero_ps(), _CMP_NEQ_UQ));
+        for (; found != 0; found &= found - 1) Put(from, first + __builtin_ctz(found));
+      }
+      for (; first < size; ++first)
+        if (from[first] != 0) Put(from, first);
+      ends_[row + 1] = entries_.size();
+    }
+  }
+  const Entry* begin(int64_t row) const { return entries_.data() + ends_[row]; }
+  const Entry* end(int64_t row) const { return entries_.data() + ends_[row + 1]; }
+
+ private:
+  void Put(const float* row, int64_t column) {
+    entries_.push_back({row[column], static_cast<int>(column)});
+  }
+
+  std::vector<Entry> entries_;
+  std::vector<int64_t> ends_;
+};
+
+inline Lanes LoadPixels(const float* from, __mmask16 mask) {
+  return _mm512_maskz_loadu_ps(mask, from);
+}
+inline Lanes LoadPixels(const uint8_t* from, __mmask16 mask) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, from)));
+}
+
+template <typename Value>
+class Separable : public OpKernel {
+ public:
+  explicit Separable(OpKernelConstruction* context) : OpKernel(context) {}
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor &x = context->input(0), &a_y = context->input(1), &a_x = context->input(2);
+    OP_REQUIRES(context,
+                x.dims() == 4 && Fits(a_y, x.dim_size(0), x.dim_size(1)) &&
+                    Fits(a_x, x.dim_size(0), x.dim_size(2)),
+                InvalidArgument("must be x [n, h, w, channels], a_y [n, h, h] and a_x [n, w, w] or "
+                                "empty. Received: ", x.shape().DebugString(), ", ",
+                                a_y.shape().DebugString(), " and ", a_x.shape().DebugString()));
+    Tensor* y = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, x.shape(), &y));
+    const int64_t height = x.dim_size(1), width = x.dim_size(2), channels = x.dim_size(3);
+    const int64_t size = height * width * channels;
+    if (x.NumElements() == 0) return;
+    const auto* from = reinterpret_cast<const Value*>(x.tensor_data().data());
+    const auto *down = a_y.flat<float>().data(), *across = a_x.flat<float>().data();
+    const bool has_rows = a_y.NumElements() > 0, has_columns = a_x.NumElements() > 0;
+    float* to = y->flat<float>().data();
+    Parallel(context, x.dim_size(0), size * 2, [&](int64_t begin, int64_t end) {
+      // A line more: four values are read and written where a pixel has three.
+      Scratch scratch(2 * Scratch::Bytes<float>(size + kLanes));
+      float* rows = scratch.Take<float>(size + kLanes);
+      float* columns = scratch.Take<float>(size + kLanes);
+      for (int64_t n = begin; n < end; ++n) {
+        float* result = to + n * size;
+        float* first = has_columns ? rows : result;
+        if (has_rows) {
+          Rows(from + n * size, Sparse(down + n * height * height, height), height,
+               width * channels, first);
+        } else {
+          Copy(from + n * size, size, first);
+        }
+        if (!has_columns) continue;
+        const Sparse matrix(across + n * width * width, width);
+        if (channels == 3) {
+          Columns3(rows, matrix, height, width, columns);
+          std::copy_n(columns, size, result);
+        } else {
+          Columns(rows, matrix, height, width, channels, result);
+        }
+      }
+    });
+  }
+
+ private:
+  static bool Fits(const Tensor& matrices, int64_t images, int64_t size) {
+    return matrices.NumElements() == 0 ||
+           (matrices.dims() == 3 && matrices.dim_size(0) == images &&
+            matrices.dim_size(1) == size && matrices.dim_size(2) == size);
+  }
+
+  static void Copy(const Value* x, int64_t size, float* y) {
+    for (int64_t i = 0; i < size; i += kLanes)
+      Float32::Store(y + i, Mask(size - i), LoadPixels(x + i, Mask(size - i)));
+  }
+
+  static void Rows(const Value* x, const Sparse& matrix, int64_t height, int64_t length, float* y) {
+    for (int64_t row = 0; row < height; ++row) {
+      for (int64_t i = 0; i < length; i += kLanes) {
+        const __mmask16 mask = Mask(length - i);
+        Lanes sum = _mm512_setzero_ps();
+        for (const auto* entry = matrix.begin(row); entry != matrix.end(row); ++entry)
+          sum = _mm512_fmadd_ps(_mm512_set1_ps(entry->weight),
+                                LoadPixels(x + entry->column * length + i, mask), sum);
+        Float32::Store(y + row * length + i, mask, sum);
+      }
+    }
+  }
+
+  static void Columns3(const float* x, const Sparse& matrix, int64_t height, int64_t width,
+                       float* y) {
+    for (int64_t row = 0; row < height; ++row) {
+      const float* from = x + row * width * 3;
+      for (int64_t column = 0; column < width; ++column) {
+        __m128 sum = _mm_setzero_ps();
+        for (const auto* entry = matrix.begin(column); entry != matrix.end(column); ++entry)
+          sum = _mm_fmadd_ps(_mm_set1_ps(entry->weight), _mm_loadu_ps(from + entry->column * 3),
+                             sum);
+        _mm_storeu_ps(y + (row * width + column) * 3, sum);  // the fourth is written over
+      }
+    }
+  }
+
+  static void Columns(const float* x, const Sparse& matrix, int64_t height, int64_t width,
+                      int64_t channels, float* y) {
+    for (int64_t row = 0; row < height; ++row) {
+      const float* from = x + row * width * channels;
+      for (int64_t column = 0; column < width; ++column) {
+        for (int64_t c = 0; c < channels; ++c) {
+          float sum = 0;
+          for (const auto* entry = matrix.begin(column); entry != matrix.end(column); ++entry)
+            sum = __builtin_fmaf(entry->weight, from[entry->column * channels + c], sum);
+          *y++ = sum;
+        }
+      }
+    }
+  }
+};
+
+}  // namespace
+
+REGISTER_OP("TfscSeparable")
+    .Input("x: T")
+    .Input("a_y: float")
+    .Input("a_x: float")
+    .Output("y: float")
+    .Attr("T: {uint8, float}")
+    .SetShapeFn([](tensorflow::shape_inference::InferenceContext* context) {
+      tensorflow::shape_inference::ShapeHandle x;
+      TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &x));
+      context->set_output(0, x);
+      return absl::OkStatus();
+    });
+
+REGISTER_KERNEL_BUILDER(
+    Name("TfscSeparable").Device(tensorflow::DEVICE_CPU).TypeConstraint<uint8_t>("T"),
+    Separable<uint8_t>);
+REGISTER_KERNEL_BUILDER(
+    Name("TfscSeparable").Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"),
+    Separable<float>);
+
+}  // namespace tfsc
