@@ -33,16 +33,18 @@ needs_operations = pytest.mark.skipif(
 
 
 @needs_operations
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-@pytest.mark.parametrize("shape", [(64, 32, 32, 3), (7, 8, 8, 1), (5, 20, 13, 2), (0, 16, 16, 3)])
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "shape", "dtype"),
     [
-        {"shift": 0.07, "flip": True},
-        {"shift": 0.2, "flip": False, "crop": 2},
-        {"shift": 0.0, "flip": True, "crop": 2, "flip_mode": "alternating"},
-        {"shift": 0.0, "flip": True},
-        {"shift": 0.0, "flip": False},
+        ({"shift": 0.07, "flip": True}, (64, 32, 32, 3), np.uint8),
+        ({"shift": 0.2, "flip": False, "crop": 2}, (7, 8, 8, 1), np.float32),
+        (
+            {"shift": 0.0, "flip": True, "crop": 2, "flip_mode": "alternating"},
+            (5, 20, 13, 3),
+            np.uint8,
+        ),
+        ({"shift": 0.0, "flip": True}, (0, 16, 16, 3), np.uint8),
+        ({"shift": 0.0, "flip": False}, (3, 5, 7, 2), np.float32),
     ],
 )
 def test_in_cpp_the_images_are_the_same_bits(arguments, shape, dtype):

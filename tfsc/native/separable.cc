@@ -25,7 +25,7 @@ using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::errors::InvalidArgument;
 
-// The entries of a matrix that are not 0, row by row.
+// The entries of a matrix that are not 0, row by row, in the order of their columns.
 class Sparse {
  public:
   struct Entry {
@@ -47,10 +47,19 @@ class Sparse {
       for (; first < size; ++first)
         if (from[first] != 0) Put(from, first);
       ends_[row + 1] = entries_.size();
+      most_ = std::max(most_, ends_[row + 1] - ends_[row]);
     }
   }
   const Entry* begin(int64_t row) const { return entries_.data() + ends_[row]; }
   const Entry* end(int64_t row) const { return entries_.data() + ends_[row + 1]; }
+  bool HasPairs() const { return most_ <= 2; }
+  // Two entries of each row, as far as needed with weight 0.
+  std::vector<Entry> Pairs() const {
+    std::vector<Entry> pairs(2 * (ends_.size() - 1), Entry{0, 0});
+    for (size_t row = 0; row + 1 < ends_.size(); ++row)
+      std::copy(begin(row), end(row), pairs.data() + 2 * row);
+    return pairs;
+  }
 
  private:
   void Put(const float* row, int64_t column) {
@@ -59,6 +68,7 @@ class Sparse {
 
   std::vector<Entry> entries_;
   std::vector<int64_t> ends_;
+  int64_t most_ = 0;
 };
 
 inline Lanes LoadPixels(const float* from, __mmask16 mask) {
@@ -91,26 +101,28 @@ class Separable : public OpKernel {
     const bool has_rows = a_y.NumElements() > 0, has_columns = a_x.NumElements() > 0;
     float* to = y->flat<float>().data();
     Parallel(context, x.dim_size(0), size * 2, [&](int64_t begin, int64_t end) {
-      // A line more: four values are read and written where a pixel has three.
-      Scratch scratch(2 * Scratch::Bytes<float>(size + kLanes));
-      float* rows = scratch.Take<float>(size + kLanes);
-      float* columns = scratch.Take<float>(size + kLanes);
+      // Some values more: four are read and written where a pixel has three.
+      const int64_t room = size + kLanes;
+      Scratch scratch(3 * Scratch::Bytes<float>(room));
+      float *pixels = scratch.Take<float>(room), *rows = scratch.Take<float>(room),
+            *columns = scratch.Take<float>(room);
       for (int64_t n = begin; n < end; ++n) {
         float* result = to + n * size;
-        float* first = has_columns ? rows : result;
+        float* image = has_rows || has_columns ? pixels : result;
+        Copy(from + n * size, size, image);
         if (has_rows) {
-          Rows(from + n * size, Sparse(down + n * height * height, height), height,
-               width * channels, first);
-        } else {
-          Copy(from + n * size, size, first);
+          float* combined = has_columns ? rows : result;
+          Rows(image, Sparse(down + n * height * height, height), height, width * channels,
+               combined);
+          image = combined;
         }
         if (!has_columns) continue;
         const Sparse matrix(across + n * width * width, width);
-        if (channels == 3) {
-          Columns3(rows, matrix, height, width, columns);
+        if (channels == 3 && matrix.HasPairs()) {
+          ColumnPairs(image, matrix.Pairs(), height, width, columns);
           std::copy_n(columns, size, result);
         } else {
-          Columns(rows, matrix, height, width, channels, result);
+          Columns(image, matrix, height, width, channels, result);
         }
       }
     });
@@ -128,28 +140,30 @@ class Separable : public OpKernel {
       Float32::Store(y + i, Mask(size - i), LoadPixels(x + i, Mask(size - i)));
   }
 
-  static void Rows(const Value* x, const Sparse& matrix, int64_t height, int64_t length, float* y) {
+  static void Rows(const float* x, const Sparse& matrix, int64_t height, int64_t length, float* y) {
     for (int64_t row = 0; row < height; ++row) {
       for (int64_t i = 0; i < length; i += kLanes) {
         const __mmask16 mask = Mask(length - i);
         Lanes sum = _mm512_setzero_ps();
         for (const auto* entry = matrix.begin(row); entry != matrix.end(row); ++entry)
           sum = _mm512_fmadd_ps(_mm512_set1_ps(entry->weight),
-                                LoadPixels(x + entry->column * length + i, mask), sum);
+                                Float32::Load(x + entry->column * length + i, mask), sum);
         Float32::Store(y + row * length + i, mask, sum);
       }
     }
   }
 
-  static void Columns3(const float* x, const Sparse& matrix, int64_t height, int64_t width,
-                       float* y) {
+  // Three channels, two entries a row.
+  static void ColumnPairs(const float* x, const std::vector<Sparse::Entry>& pairs, int64_t height,
+                          int64_t width, float* y) {
     for (int64_t row = 0; row < height; ++row) {
       const float* from = x + row * width * 3;
       for (int64_t column = 0; column < width; ++column) {
-        __m128 sum = _mm_setzero_ps();
-        for (const auto* entry = matrix.begin(column); entry != matrix.end(column); ++entry)
-          sum = _mm_fmadd_ps(_mm_set1_ps(entry->weight), _mm_loadu_ps(from + entry->column * 3),
-                             sum);
+        const auto &one = pairs[2 * column], &two = pairs[2 * column + 1];
+        const __m128 first =
+            _mm_mul_ps(_mm_set1_ps(one.weight), _mm_loadu_ps(from + one.column * 3));
+        const __m128 sum = _mm_fmadd_ps(_mm_set1_ps(two.weight),
+                                        _mm_loadu_ps(from + two.column * 3), first);
         _mm_storeu_ps(y + (row * width + column) * 3, sum);  // the fourth is written over
       }
     }
