@@ -24,9 +24,6 @@ class RandomFlip(SeparableAugmentation):
     def matrices(self, sample_numbers, height, width):
         return None, mirror_matrix(self.flipped(sample_numbers), width)
 
-    def after(self, total_y, total_x, sample_numbers, height, width):
-        return total_y, mirrored(total_x, self.flipped(sample_numbers), width)
-
 
 @keras.saving.register_keras_serializable("tfsc")
 class AlternatingFlip(SeparableAugmentation):
@@ -51,16 +48,6 @@ class AlternatingFlip(SeparableAugmentation):
 
     def matrices(self, sample_numbers, height, width, visits):
         return None, mirror_matrix(self.flipped(visits), width)
-
-    def after(self, total_y, total_x, sample_numbers, height, width, visits):
-        return total_y, mirrored(total_x, self.flipped(visits), width)
-
-
-def mirrored(matrix: tf.Tensor | None, flipped: tf.Tensor, width: int) -> tf.Tensor:
-    """mirror_matrix · matrix [n, width, width], without the product: its rows from the last on."""
-    if matrix is None:
-        return mirror_matrix(flipped, width)
-    return tf.where(flipped[:, None, None], tf.reverse(matrix, [1]), matrix)
 
 
 def mirror_matrix(flipped: tf.Tensor, width: int) -> tf.Tensor:

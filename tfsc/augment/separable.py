@@ -45,19 +45,6 @@ class SeparableAugmentation(keras.layers.Layer):
         """
         raise NotImplementedError(f"{type(self).__name__} must define matrices()")
 
-    def after(
-        self,
-        total_y: tf.Tensor | None,
-        total_x: tf.Tensor | None,
-        sample_numbers: tf.Tensor,
-        height: int,
-        width: int,
-        *visits: tf.Tensor,
-    ) -> tuple[tf.Tensor | None, tf.Tensor | None]:
-        """Matrices of this augmentation after another one: A_y · total_y and A_x · total_x."""
-        a_y, a_x = self.matrices(sample_numbers, height, width, *visits)
-        return _product(a_y, total_y), _product(a_x, total_x)
-
     def call(self, images, sample_numbers, visits=None):
         """Augment images [n, height, width, channels] (any dtype; float32 out).
 
@@ -114,7 +101,8 @@ class SeparableChain(SeparableAugmentation):
         total_y = total_x = None
         for layer in self.layers:
             extra = visits if layer.by_visit else ()
-            total_y, total_x = layer.after(total_y, total_x, sample_numbers, height, width, *extra)
+            a_y, a_x = layer.matrices(sample_numbers, height, width, *extra)
+            total_y, total_x = _product(a_y, total_y), _product(a_x, total_x)
         return total_y, total_x
 
     def get_config(self):

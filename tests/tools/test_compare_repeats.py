@@ -1,0 +1,96 @@
+"""tools/compare_repeats.py on repeats whose numbers can be checked by hand."""
+
+import json
+
+import compare_repeats
+import matplotlib.image
+import pandas as pd
+import pytest
+from scipy import stats
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name, accuracies, diverged=(), **recipe):
+        rows = [
+            {
+                "seed": seed,
+                "status": "done",
+                "final_val_accuracy": x,
+                "export_tta_accuracy": x + 0.01,
+            }
+            for seed, x in enumerate(accuracies)
+        ]
+        rows += [{"seed": seed, "status": "diverged"} for seed in diverged]
+        (tmp_path / name).mkdir()
+        content = {"recipe": {"epochs": "5", "flip": "true", **recipe}, "runs": rows}
+        (tmp_path / name / "repeat.json").write_text(json.dumps(content))
+        return str(tmp_path / name)
+
+    return write
+
+
+def test_differences_have_the_pooled_interval(write, tmp_path, capsys):
+    base = write("base", [0.90, 0.91, 0.92])
+    other = write("no-flip", [0.86, 0.90], diverged=[2], flip="false")
+    compare_repeats.main([base, other, f"--out={tmp_path / 'table'}"])
+    # s² = (2·0.01² + 1·0.0008)/3, ν = 3; ½(0.86 + 0.90) − 0.91 = −0.03
+    half = stats.t.ppf(0.975, 3) * ((2e-4 + 8e-4) / 3) ** 0.5 * (1 / 3 + 1 / 2) ** 0.5
+    assert capsys.readouterr().out.splitlines() == [
+        "no-flip: seeds [2] are not done and count nowhere",
+        "| | final_val_accuracy | n | difference | changed |",
+        "|---|---|---|---|---|",
+        "| base | 0.9100 ± 0.0100 | 3 |  |  |",
+        f"| no-flip | 0.8800 ± 0.0283 | 2 | -0.0300 ± {half:.4f} | `--flip=false` |",
+        "",
+    ]
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert table["recipe"].tolist() == ["base", "no-flip"]
+    assert table["half_width_95"][1] == pytest.approx(half)
+    assert table[["min", "max"]].values.tolist() == [[0.90, 0.92], [0.86, 0.90]]
+    assert matplotlib.image.imread(tmp_path / "table.png").shape[:2] == (540, 900)
+
+
+def test_single_runs_have_no_interval(write, tmp_path, capsys):
+    runs = [write("a", [0.9]), write("b", [0.8], epochs="6")]
+    compare_repeats.main([*runs, f"--out={tmp_path / 'table'}"])
+    assert "| b | 0.8000 | 1 | -0.1000 | `--epochs=6` |" in capsys.readouterr().out
+
+
+def test_several_columns_over_a_number_of_the_recipe(write, tmp_path, capsys, monkeypatch):
+    runs = [write("long", [0.92, 0.93], epochs="10"), write("short", [0.8, 0.82], epochs="3")]
+    drawn = []
+    real = compare_repeats.draw_over
+    monkeypatch.setattr(
+        compare_repeats, "draw_over", lambda axes, *rest: (real(axes, *rest), drawn.append(axes))
+    )
+    columns = "final_val_accuracy,export_tta_accuracy"
+    out = tmp_path / "new" / "budget"
+    compare_repeats.main([*runs, "--over=epochs", f"--column={columns}", f"--out={out}"])
+    lines = [line for line in drawn[0].lines if line.get_linestyle() == "-"]
+    points = [[line.get_xdata().tolist(), line.get_ydata().tolist()] for line in lines]
+    means = [[0.81, 0.925], [0.82, 0.935]]
+    assert points == [[[3, 10], pytest.approx(mean)] for mean in means]
+    assert len(pd.read_csv(f"{out}.csv")) == 4
+    assert "export_tta_accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--column=loss"], "--column=loss: must be one of seed, status, final_val_accuracy, "),
+        (["--over=flip"], "--over=flip: must be a number of each recipe. Received: true in base"),
+        (["--over=nothing"], "--over=nothing: must be a number .* Received: None"),
+        (["--column=a,b"], "--column=a,b: must be one column without --over"),
+    ],
+)
+def test_bad_flags_are_one_line(write, tmp_path, flags, message):
+    base = write("base", [0.9, 0.91])
+    with pytest.raises(SystemExit, match=f"compare_repeats: {message}"):
+        compare_repeats.main([base, *flags, f"--out={tmp_path / 'out'}"])
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_directory_without_repeats_is_named(tmp_path):
+    with pytest.raises(SystemExit, match=r"repeat\.json: must be of tools/repeat\.py"):
+        compare_repeats.main([str(tmp_path), f"--out={tmp_path / 'out'}"])
