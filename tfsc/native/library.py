@@ -32,7 +32,7 @@ class NativeError(Exception):
 def load() -> ModuleType:
     """The operations of this folder.
 
-    The first call on a machine compiles them with $CXX, or g++, which takes some ten seconds.
+    The first call on a machine compiles them with $CXX, or g++, which takes half a minute.
 
     Raises:
         NativeError: if the processor lacks an instruction, there is no compiler, it fails, or what
