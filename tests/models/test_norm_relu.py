@@ -82,7 +82,10 @@ def test_it_is_the_formula(policy, dtype, error, sizes, seed):
     example = _example(sizes, dtype, seed)
     maps, upstream, gamma, beta = example
     found = _step(_layer(NormReLU, sizes, gamma, beta, policy), maps, upstream)
-    _assert_near(found, _exact(*example), error)
+    # Of the gradient of two pixels almost all may cancel: γ/σ is what it is a difference of.
+    spread = tf.math.reduce_variance(tf.cast(maps, tf.float64), [0, 1, 2]).numpy()
+    scale = 1 + np.abs(gamma / np.sqrt(spread + EPSILON)).max()
+    _assert_near(found, _exact(*example), error, scale)
 
 
 @needs_operations

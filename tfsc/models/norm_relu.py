@@ -12,7 +12,7 @@ _TYPES = (tf.float32, tf.bfloat16)
 
 @keras.saving.register_keras_serializable("tfsc")
 class NormReLU(FusedBatchNormalization):
-    """`FusedBatchNormalization` followed by ReLU; in training one pass in C++, and one backward.
+    """`FusedBatchNormalization` followed by ReLU; in training one operation in C++, one backward.
 
         y = max(γ·(x − mean)/√(variance + ε) + β, 0)
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfsc.data.examples import Source
 
+_PACKAGE = Path(__file__).parents[1]
 _PACKAGES = (
     "tfsc",
     "tensorflow",
@@ -68,11 +69,10 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _commit() -> dict[str, Any] | None:
-    """The checkout's commit and whether it has been changed; None outside a checkout."""
+def _commit(folder: Path = _PACKAGE) -> dict[str, Any] | None:
+    """The checkout's commit and whether the package has been changed; None outside a checkout."""
 
     def git(*arguments: str) -> str:
-        folder = Path(__file__).parent
         return subprocess.run(
             ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
         ).stdout.strip()
