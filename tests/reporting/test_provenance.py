@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 import tfsc
-
 from tfsc.data.source import load
 from tfsc.reporting.provenance import _PACKAGE, _commit, provenance
 
