@@ -261,6 +261,7 @@ def test_false_may_be_written_in_several_ways(argument):
             "--precision=fp16: must be fp32, tf32 or bf16 with --fused_norm=on",
         ),
         ({"fused_norm": "on", "xla": "on"}, "--xla=on: must be auto or off with --fused_norm=on"),
+        ({"fused_norm": "on", "replicas": 2}, "--replicas=2: must be 1 with --fused_norm=on"),
         (
             {"fused_norm": "on", "activation": "gelu"},
             "--activation=gelu: must be relu with --fused_norm=on",
@@ -774,7 +775,7 @@ def _recipes(draw):
     if "on" in map(values.get, ("winograd", "fused_norm", "fused_augment")):
         values |= {"precision": "bf16", "xla": "off"}
     if values.get("fused_norm") == "on":
-        values["activation"] = "relu"
+        values |= {"activation": "relu", "replicas": 1}
     if values.get("batch_schedule") or values.get("micro_batch"):
         values["batch_size"] = 64
     return Recipe(**values)

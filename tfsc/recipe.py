@@ -402,16 +402,16 @@ class Recipe:
         "off",
         "In training compute each BatchNormalization with the ReLU behind it as one operation in "
         "C++ that is compiled on first use: fewer passes over the maps, float32 and float64 "
-        "inside. Needs --activation=relu, a CPU with AVX512-BF16 and a C++ compiler. auto: where "
-        "these are, and no GPU or XLA.",
+        "inside. Needs --activation=relu, one replica, a CPU with AVX512-BF16 and a C++ compiler. "
+        "auto: where these are, and no GPU or XLA.",
         choices=("off", "auto", "on"),
         models=_NORMALIZED,
     )
     fused_augment: str = _setting(
         "off",
         "Augment by one operation in C++ that is compiled on first use, in place of products of "
-        "whole matrices; the same bits. Needs a CPU with AVX512-BF16 and a C++ compiler. auto: "
-        "where these are, and no GPU or XLA.",
+        "whole matrices; the same bits (tried up to 400 pixels a side). Needs a CPU with "
+        "AVX512-BF16 and a C++ compiler. auto: where these are, and no GPU or XLA.",
         choices=("off", "auto", "on"),
         identity=False,
     )

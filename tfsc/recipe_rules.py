@@ -74,6 +74,8 @@ def check(recipe: "Recipe") -> None:
                 raise RecipeError(f"--{name}={bad}: must be {allowed} with --{native}=on")
     if recipe.fused_augment == "on" and recipe.xla == "on":
         raise RecipeError("--xla=on: must be auto or off with --fused_augment=on")
+    if recipe.fused_norm == "on" and recipe.replicas > 1:
+        raise RecipeError(f"--replicas={recipe.replicas}: must be 1 with --fused_norm=on")
     if recipe.fused_norm == "on" and recipe.activation != "relu":
         raise RecipeError(f"--activation={recipe.activation}: must be relu with --fused_norm=on")
     stacks = len(recipe.stack_units)

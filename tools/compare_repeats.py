@@ -182,7 +182,7 @@ def draw_beside(axes: plt.Axes, found: list[Repeats], table: pd.DataFrame, colum
         axes.errorbar(row.mean, position, xerr=half, fmt="D", color=color, markersize=6, capsize=4)
     axes.axvline(table["mean"][0], color="black", linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(found)), [repeats.name for repeats in found])
-    axes.invert_yaxis()
+    axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlabel(
         f"{column.replace('_', ' ')}: runs (grey), means, 95 % interval of the difference "
         f"from {found[0].name}",

@@ -128,11 +128,12 @@ def test_a_nan_is_not_cut_off():
 @needs_operations
 def test_no_images_give_no_outputs_and_gradients_of_zero():
     maps, upstream, gamma, beta = _example((0, 2, 2, 5))
-    outputs, dx, dgamma, dbeta, *_ = _step(
+    outputs, dx, dgamma, dbeta, *moving = _step(
         _layer(NormReLU, (1, 2, 2, 5), gamma, beta), maps, upstream
     )
     assert outputs.shape == dx.shape == (0, 2, 2, 5)
     assert not dgamma.any() and not dbeta.any()
+    assert np.isnan(moving).all()  # as FusedBatchNormalization's
 
 
 @needs_operations

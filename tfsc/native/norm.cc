@@ -31,7 +31,8 @@ using tensorflow::errors::InvalidArgument;
 
 constexpr int kMost = 4;  // registers of channels that are worked on at a time
 
-// Maps as pixels of some channels, in blocks of pixels that fit the first-level cache twice over.
+// Maps as pixels of some channels, in blocks of pixels that fit the first-level cache twice over, or
+// of 8 pixels.
 struct Maps {
   int64_t pixels, channels, padded, block, blocks;
 
@@ -141,7 +142,6 @@ struct Line {
     scale = _mm512_mul_ps(inverse, _mm512_maskz_loadu_ps(lanes, gamma + channel));
     beta = _mm512_maskz_loadu_ps(lanes, beta_ + channel);
   }
-  Lanes Z(Lanes centred) const { return _mm512_fmadd_ps(centred, scale, beta); }
 };
 
 bool AreChannels(const Tensor& tensor, int64_t channels) {
@@ -173,8 +173,8 @@ class NormRelu : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({maps.channels}), &variance));
     float *m = mean->flat<float>().data(), *s = variance->flat<float>().data();
     if (maps.pixels == 0) {
-      std::fill_n(m, maps.channels, 0.f);
-      std::fill_n(s, maps.channels, 0.f);
+      std::fill_n(m, maps.channels, NAN);  // as FusedBatchNorm
+      std::fill_n(s, maps.channels, NAN);
       return;
     }
     const auto* from = Values<Number>(x);
@@ -297,6 +297,11 @@ class NormReluGradient : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(1, TensorShape({maps.channels}), &dgamma));
     OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({maps.channels}), &dbeta));
     float *dg = dgamma->flat<float>().data(), *db = dbeta->flat<float>().data();
+    if (maps.pixels == 0) {
+      std::fill_n(dg, maps.channels, 0.f);
+      std::fill_n(db, maps.channels, 0.f);
+      return;
+    }
     const auto *upstream = Values<Number>(dy), *from = Values<Number>(x);
     auto* to = Values<Number>(dx);
     Scratch scratch(Scratch::Bytes<float>((2 * maps.blocks + 4) * maps.padded));
@@ -309,7 +314,7 @@ class NormReluGradient : public OpKernel {
       for (int64_t b = begin; b < end; ++b)
         SumBlock(upstream, from, maps, b, lines, blocks + 2 * b * maps.padded);
     });
-    const double share = 1. / std::max<int64_t>(maps.pixels, 1);
+    const double share = 1. / maps.pixels;
     for (int64_t c = 0; c < maps.channels; c += kLanes) {
       Wide sum, product;
       for (int64_t b = 0; b < maps.blocks; ++b) {

@@ -3,7 +3,7 @@
 // x [n, h, w, channels] uint8 or float32, A_y [n, h, h] and A_x [n, w, w] float32, y float32. A matrix
 // of another shape must be empty and stands for the identity. Rows of matrices have few entries that
 // are not 0 (two for a shift): the others are left out. Products are added in the order of their
-// columns, each by one rounding, as a product of whole matrices does.
+// columns, each by one rounding, as a product of whole matrices does, for finite x.
 
 #include <algorithm>
 #include <vector>

@@ -345,10 +345,10 @@ class Conv : public OpKernel {
 
 // The gradient of the filters: for each point the product of two matrices, [in, tiles] of the points
 // of inputs and [tiles, out] of those of the outputs' gradients. A job sums blocks of 64×64 channels
-// over a part of the tiles, on one core and in its own second-level cache, though it transforms
-// channels that other jobs transform as well: points and sums of all channels at once would live in
-// the third level, which other work on the machine disturbs. Which jobs there are depends on the
-// shapes alone, and so do the bits.
+// over a part of the tiles, on one core, though it transforms channels that other jobs transform as
+// well: sums of all channels at once would live in the third-level cache, which other work on the
+// machine disturbs; these fit the second (1 MiB), and points pass through it. Which jobs there are
+// depends on the shapes alone, and so do the bits.
 template <typename Number>
 class ConvFilterGradient : public OpKernel {
  public:
@@ -416,7 +416,7 @@ class ConvFilterGradient : public OpKernel {
   struct Plan {
     static constexpr int64_t kJobs = 64;     // about; fewer where there are few tiles
     static constexpr int64_t kTiles = 128;   // at most, so that sums are read and written seldom
-    static constexpr int64_t kBytes = 1'800'000;  // of sums and points, as far as 16 tiles allow
+    static constexpr int64_t kBytes = 1'800'000;  // of sums and points, but at least 16 tiles
     int64_t rows, columns;                   // blocks of up to 64 channels of inputs, of outputs
     int64_t most_in, most_out;               // channels of the largest block
     int64_t tiles, chunks;                   // tiles that are transformed at a time; how often
@@ -428,7 +428,7 @@ class ConvFilterGradient : public OpKernel {
           most_out(std::min<int64_t>(kPanel, RoundUp(out, kLanes))) {
       const int64_t blocks = rows * columns;
       const int64_t tile = sizeof(Value) * kPoints * (most_in + most_out);
-      const int64_t fit = (kBytes - sizeof(float) * sums()) / tile;
+      const int64_t fit = (kBytes - sizeof(float) * sums()) / tile / kLanes * kLanes;
       const int64_t share = (all_tiles * blocks + kJobs / 4 - 1) / (kJobs / 4);
       tiles = RoundUp(std::clamp<int64_t>(std::min(fit, share), kLanes, kTiles), kLanes);
       chunks = (all_tiles + tiles - 1) / tiles;
@@ -535,8 +535,8 @@ class BiasGradient : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({out}), &db));
     if (out == 0) return;
     const int64_t pixels = dy.NumElements() / out, blocks = (pixels + kBlock - 1) / kBlock;
-    Scratch scratch(Scratch::Bytes<float>((blocks + 1) * padded));
-    float* sums = scratch.Take<float>((blocks + 1) * padded);
+    Scratch scratch(Scratch::Bytes<float>(blocks * padded));
+    float* sums = scratch.Take<float>(blocks * padded);
     const auto* from = Values<Number>(dy);
     Parallel(context, blocks, kBlock * padded / kLanes * 3, [=](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b) {

@@ -71,7 +71,9 @@ def build_learner(
     constant = recipe.parsed_momentum().constant()
     momentum = build_momentum(recipe, plan) if constant is None else constant
     winograd = use_winograd(recipe.winograd, recipe.precision, recipe.xla)
-    fused_norm = use_fused_norm(recipe.fused_norm, recipe.activation, recipe.precision, recipe.xla)
+    fused_norm = use_fused_norm(
+        recipe.fused_norm, recipe.activation, recipe.precision, recipe.xla, recipe.replicas
+    )
     learner = Learner(
         models.build(recipe, data.train, classes, winograd, fused_norm),
         augment.build(

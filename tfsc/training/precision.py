@@ -61,13 +61,15 @@ def use_winograd(winograd: str, precision: str, xla: str) -> bool:
     return _use_native("winograd", winograd, elsewhere=has_gpu() or use_xla(xla) or amx)
 
 
-def use_fused_norm(fused_norm: str, activation: str, precision: str, xla: str) -> bool:
+def use_fused_norm(
+    fused_norm: str, activation: str, precision: str, xla: str, replicas: int = 1
+) -> bool:
     """Whether BatchNormalization and ReLU are one operation in C++: "off", "on", or "auto".
 
     Raises:
         RecipeError: for "on" where it cannot be had.
     """
-    other = activation != "relu" or precision == "fp16"
+    other = activation != "relu" or precision == "fp16" or replicas > 1
     return _use_native("fused_norm", fused_norm, elsewhere=has_gpu() or use_xla(xla) or other)
 
 
