@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
+from native_operations import needs_operations
 
 from tfsc import augment
 from tfsc.augment.crop import ReflectCrop
@@ -25,11 +26,6 @@ def _chain(seed=0):
 @pytest.fixture(scope="module")
 def augmented():
     return _chain()(IMAGES, NUMBERS).numpy()
-
-
-needs_operations = pytest.mark.skipif(
-    not library.is_available(), reason="no native operations on this machine"
-)
 
 
 @needs_operations

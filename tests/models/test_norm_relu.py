@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from native_operations import needs_operations
 
 from tfsc.models.norm import FusedBatchNormalization
 from tfsc.models.norm_relu import NormReLU
@@ -18,9 +19,6 @@ from tfsc.models.portable import portable
 from tfsc.models.resnet_v2 import resnet_v2
 from tfsc.native import library
 
-needs_operations = pytest.mark.skipif(
-    not library.is_available(), reason="no native operations on this machine"
-)
 POLICIES = [("float32", tf.float32, 1e-6), ("mixed_bfloat16", tf.bfloat16, 3e-3)]
 SIZES = st.tuples(*(st.integers(1, high) for high in (3, 9, 9, 150)))
 EPSILON = 1e-3

@@ -12,18 +12,13 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from native_operations import WHY, needs_operations
 
 from tfsc.models.portable import portable
 from tfsc.models.winograd import WinogradConv2D
 from tfsc.native import library
 
-try:
-    OPERATIONS = library.load()
-except library.NativeError as reason:
-    OPERATIONS, WHY = None, str(reason)
-else:
-    WHY = ""
-needs_operations = pytest.mark.skipif(OPERATIONS is None, reason=f"no native operations: {WHY}")
+OPERATIONS = None if WHY else library.load()
 
 SIZES = st.tuples(*(st.integers(1, high) for high in (3, 11, 11, 70, 70)))
 POINTS = (0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)  # and ∞

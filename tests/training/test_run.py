@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from commands import assert_same_run, last_arrays, metrics
+from native_operations import needs_operations
 
 from tfsc.errors import DataError, Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError
 from tfsc.models import registry as models
-from tfsc.native import library
 from tfsc.recipe import Recipe
 from tfsc.reporting.compare import differences
 from tfsc.training import run as run_module
@@ -248,13 +248,13 @@ def test_evaluations_may_be_left_out_but_the_last(whole, tmp_path):
     assert (tmp_path / "run/curves.png").stat().st_size > 10_000
 
 
-@pytest.mark.skipif(not library.is_available(), reason="no native operations on this machine")
+@needs_operations
 def test_augmentation_in_cpp_changes_no_bit(whole, tmp_path):
     run_module.run(_recipe(tmp_path / "run", fused_augment="on"))
     assert differences(whole, tmp_path / "run") == []
 
 
-@pytest.mark.skipif(not library.is_available(), reason="no native operations on this machine")
+@needs_operations
 def test_a_run_says_what_was_computed_in_cpp(whole, tmp_path):
     def used(path):
         (start,) = json.loads((path / "provenance.json").read_text())["starts"]

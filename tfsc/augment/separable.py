@@ -16,8 +16,9 @@ class SeparableAugmentation(keras.layers.Layer):
     Args:
         seed: of the draws, 0 ≤ seed < 2³².
         native: whether the products are one operation in C++ that multiplies only what is not 0
-            (see `tfsc.native.library`), for CPUs, without XLA and gradients. The bits are
-            the same, tried up to 400 pixels a side; at 800 some were not.
+            (see `tfsc.native.library`), for CPUs, without XLA and gradients; where it
+            cannot be had, they are products. The bits are the same, tried up to 400 pixels a side;
+            at 800 some were not.
 
     Attributes:
         by_visit: whether it must be called with visits as well.
@@ -63,7 +64,7 @@ class SeparableAugmentation(keras.layers.Layer):
             raise ValueError(f"{type(self).__name__} needs visits. Received: None")
         extra = (visits,) if self.by_visit else ()
         a_y, a_x = self._compiled_matrices(sample_numbers, height, width, *extra)
-        if self.native:
+        if self.native and library.is_available():
             return _native(images, a_y, a_x)
         images = tf.cast(images, tf.float32)
         if a_x is None:

@@ -9,8 +9,6 @@ from keras import initializers, layers, regularizers
 from tfsc.models import parts
 from tfsc.models.activation import FusedActivation
 from tfsc.models.identity_filters import IdentityFilters
-from tfsc.models.norm import FusedBatchNormalization
-from tfsc.models.norm_relu import NormReLU
 from tfsc.models.whitening import WhiteningConv2D
 
 _STEM = 2  # side of the first convolution's kernel
@@ -105,10 +103,8 @@ def airbench(
 
     def activate(x, name):
         numbers = {"momentum": bn_momentum, "epsilon": bn_epsilon, "scale": False}
-        if fused_norm and activation == "relu":
-            return NormReLU(name=f"{name}_bn", **numbers)(x)
-        x = FusedBatchNormalization(name=f"{name}_bn", **numbers)(x)
-        return FusedActivation(activation, name=f"{name}_act")(x)
+        names = f"{name}_bn", f"{name}_act"
+        return parts.normalized(x, activation, names, fused_norm, FusedActivation, **numbers)
 
     inputs, x = parts.images(input_shape, mean, input_scale)
     if whitening is None:

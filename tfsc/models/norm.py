@@ -47,8 +47,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         if mask is not None:
             raise ValueError("FusedBatchNormalization takes no mask; use BatchNormalization")
         channels = inputs.shape[-1]
-        gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones([channels])
-        beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros([channels])
+        gamma, beta = self._gamma_and_beta(channels)
         # As in Keras, a frozen layer normalises with its moving statistics.
         use_batch = bool(training) and self.trainable
         if not use_batch:
@@ -80,6 +79,12 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         count = tf.cast(tf.size(inputs) // channels, tf.float32)
         self._move(fused.batch_mean, fused.batch_variance * ((count - 1.0) / count))
         return fused.y
+
+    def _gamma_and_beta(self, channels):
+        """Two tensors; without scale or center 1 and 0."""
+        gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones([channels])
+        beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros([channels])
+        return gamma, beta
 
     def _across_replicas(self, inputs, gamma, beta, replica):
         """Mean, biased variance and outputs for the batch of all replicas together."""

@@ -34,9 +34,7 @@ class NormReLU(FusedBatchNormalization):
     def call(self, inputs, training=None, mask=None):
         if not self._is_native(inputs, training) or mask is not None:
             return tf.nn.relu(super().call(inputs, training=training, mask=mask))
-        channels = inputs.shape[-1]
-        gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones([channels])
-        beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros([channels])
+        gamma, beta = self._gamma_and_beta(inputs.shape[-1])
         outputs, mean, variance = _norm_relu(inputs, gamma, beta, self.epsilon)
         self._move(mean, variance)
         return outputs

@@ -68,6 +68,7 @@ def normalized(
     activation: str,
     names: tuple[str, str],
     fused: bool = False,
+    layer: type[layers.Activation] = layers.Activation,
     **arguments: Any,
 ) -> keras.KerasTensor:
     """BatchNormalization and an activation.
@@ -77,13 +78,14 @@ def normalized(
         activation: name of a Keras activation.
         names: of the two layers.
         fused: whether ReLU and the normalization are one layer, `NormReLU`, of the first name.
+        layer: of the activation otherwise.
         arguments: of `keras.layers.BatchNormalization`.
     """
     norm, act = names
     if fused and activation == "relu":
         return NormReLU(name=norm, **arguments)(x)
     x = FusedBatchNormalization(name=norm, **arguments)(x)
-    return layers.Activation(activation, name=act)(x)
+    return layer(activation, name=act)(x)
 
 
 def logits(
