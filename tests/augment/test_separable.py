@@ -54,6 +54,12 @@ def test_in_cpp_the_images_are_the_same_bits(arguments, shape, dtype):
     np.testing.assert_array_equal(native, products)
 
 
+def test_without_the_operations_it_is_the_products(monkeypatch):
+    monkeypatch.setattr(library, "is_available", lambda: False)
+    chains = [augment.build(0.1, True, seed=9, native=native) for native in (False, True)]
+    np.testing.assert_array_equal(*(chain(IMAGES, NUMBERS) for chain in chains))
+
+
 @needs_operations
 @pytest.mark.parametrize("shape", [(3, 32, 32, 3), (2, 9, 17, 4), (1, 1, 1, 1)])
 def test_matrices_may_be_full(shape):

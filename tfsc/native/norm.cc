@@ -419,6 +419,16 @@ class NormReluGradient : public OpKernel {
   float epsilon_;
 };
 
+// Outputs: maps like the input of that number, and two of [channels].
+template <int input>
+absl::Status MapsAndChannels(tensorflow::shape_inference::InferenceContext* context) {
+  tensorflow::shape_inference::ShapeHandle x;
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(input), 4, &x));
+  context->set_output(0, x);
+  for (int k = 1; k < 3; ++k) context->set_output(k, context->Vector(context->Dim(x, 3)));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 REGISTER_OP("TfscNormRelu")
@@ -430,13 +440,7 @@ REGISTER_OP("TfscNormRelu")
     .Output("variance: float")
     .Attr("T: {bfloat16, float}")
     .Attr("epsilon: float")
-    .SetShapeFn([](tensorflow::shape_inference::InferenceContext* context) {
-      tensorflow::shape_inference::ShapeHandle x;
-      TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &x));
-      context->set_output(0, x);
-      for (int k = 1; k < 3; ++k) context->set_output(k, context->Vector(context->Dim(x, 3)));
-      return absl::OkStatus();
-    });
+    .SetShapeFn(MapsAndChannels<0>);
 
 REGISTER_OP("TfscNormReluGradient")
     .Input("dy: T")
@@ -450,26 +454,9 @@ REGISTER_OP("TfscNormReluGradient")
     .Output("dbeta: float")
     .Attr("T: {bfloat16, float}")
     .Attr("epsilon: float")
-    .SetShapeFn([](tensorflow::shape_inference::InferenceContext* context) {
-      tensorflow::shape_inference::ShapeHandle x;
-      TF_RETURN_IF_ERROR(context->WithRank(context->input(1), 4, &x));
-      context->set_output(0, x);
-      for (int k = 1; k < 3; ++k) context->set_output(k, context->Vector(context->Dim(x, 3)));
-      return absl::OkStatus();
-    });
+    .SetShapeFn(MapsAndChannels<1>);
 
-#define REGISTER(Number)                                                                  \
-  REGISTER_KERNEL_BUILDER(Name("TfscNormRelu")                                            \
-                              .Device(tensorflow::DEVICE_CPU)                             \
-                              .TypeConstraint("T", kDataType<Number>),                    \
-                          NormRelu<Number>);                                              \
-  REGISTER_KERNEL_BUILDER(Name("TfscNormReluGradient")                                    \
-                              .Device(tensorflow::DEVICE_CPU)                             \
-                              .TypeConstraint("T", kDataType<Number>),                    \
-                          NormReluGradient<Number>)
-
-REGISTER(Float32);
-REGISTER(BFloat16);
-#undef REGISTER
+TFSC_REGISTER("TfscNormRelu", NormRelu);
+TFSC_REGISTER("TfscNormReluGradient", NormReluGradient);
 
 }  // namespace tfsc

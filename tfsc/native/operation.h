@@ -32,6 +32,15 @@ void Parallel(tensorflow::OpKernelContext* context, int64_t total, int64_t cycle
   tensorflow::Shard(workers->num_threads, workers->workers, total, cycles, function);
 }
 
+// Registers Kernel<Float32> and Kernel<BFloat16> for an operation's types T.
+#define TFSC_REGISTER_FOR(name, Kernel, Number)                                               \
+  REGISTER_KERNEL_BUILDER(                                                                    \
+      Name(name).Device(tensorflow::DEVICE_CPU).TypeConstraint("T", kDataType<Number>),       \
+      Kernel<Number>)
+#define TFSC_REGISTER(name, Kernel)           \
+  TFSC_REGISTER_FOR(name, Kernel, Float32);   \
+  TFSC_REGISTER_FOR(name, Kernel, BFloat16)
+
 }  // namespace tfsc
 
 #endif  // TFSC_NATIVE_OPERATION_H_

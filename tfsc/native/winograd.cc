@@ -601,22 +601,8 @@ REGISTER_OP("TfscBiasGradient")
       return absl::OkStatus();
     });
 
-#define REGISTER(Number)                                                                       \
-  REGISTER_KERNEL_BUILDER(Name("TfscWinogradConv")                                             \
-                              .Device(tensorflow::DEVICE_CPU)                                  \
-                              .TypeConstraint("T", kDataType<Number>),                         \
-                          Conv<Number>);                                                       \
-  REGISTER_KERNEL_BUILDER(Name("TfscWinogradConvFilterGradient")                               \
-                              .Device(tensorflow::DEVICE_CPU)                                  \
-                              .TypeConstraint("T", kDataType<Number>),                         \
-                          ConvFilterGradient<Number>);                                         \
-  REGISTER_KERNEL_BUILDER(Name("TfscBiasGradient")                                             \
-                              .Device(tensorflow::DEVICE_CPU)                                  \
-                              .TypeConstraint("T", kDataType<Number>),                         \
-                          BiasGradient<Number>)
-
-REGISTER(Float32);
-REGISTER(BFloat16);
-#undef REGISTER
+TFSC_REGISTER("TfscWinogradConv", Conv);
+TFSC_REGISTER("TfscWinogradConvFilterGradient", ConvFilterGradient);
+TFSC_REGISTER("TfscBiasGradient", BiasGradient);
 
 }  // namespace tfsc
