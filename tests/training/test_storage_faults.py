@@ -78,6 +78,7 @@ def test_a_full_disk_stops_the_run_with_the_path_and_loses_no_epoch(
     recipe = _recipe(tmp_path / "run")
     with monkeypatch.context() as patch:
         patch.setattr(owner, method, limited)
+        patch.setattr(run_module, "SECONDS_BETWEEN_DRAWINGS", 0)
         with pytest.raises(StorageError) as caught:
             run_module.run(recipe)
     message = str(caught.value)

@@ -45,6 +45,9 @@ from tfsc.training.pace import Pace
 from tfsc.training.precision import set_precision
 from tfsc.training.replicas import replica_strategy
 
+# A drawing takes as long as many a small network's epoch.
+SECONDS_BETWEEN_DRAWINGS = 10.0
+
 
 def run(recipe: Recipe) -> dict[str, Any]:
     """Train by a recipe, or resume where the same recipe stopped, and return the summary.
@@ -111,6 +114,7 @@ class _Run:
         self.state = self.learner.state()
         self.step, self.history, self.epoch_training = 0, [], None
         self.garbage = EpochGarbage()
+        self.drawn_epochs, self.drawn_at = 0, time.monotonic()
         clock, used_before = None, NOTHING_YET
         if checkpoint := self.store.restore_newest(self.state):
             self.step = checkpoint.step
@@ -141,12 +145,14 @@ class _Run:
             except Interrupted as interruption:
                 self.progress.clear()
                 self.save_checkpoint()
+                self.draw_curves()
                 self.write_summary("interrupted")
                 self.say(f"{interruption} at step {self.step}; the same command resumes")
                 raise
             summary = self.write_summary("done")
         except Diverged as divergence:
             self.progress.clear()
+            self.draw_curves()
             self.write_summary("diverged", divergence)
             self.say(f"diverged: {divergence}; {self._last_checkpoint()}")
             raise
@@ -176,6 +182,7 @@ class _Run:
                 self.train_epoch()
                 row = self.evaluate_epoch()
                 self.record(row, events)
+        self.draw_curves()
         if self.recipe.export:
             self.export()
 
@@ -277,7 +284,8 @@ class _Run:
         events.scalars(self.step, values)
         events.flush()
         self.directory.write_metrics(self.history)
-        self.draw_curves()
+        if time.monotonic() - self.drawn_at >= SECONDS_BETWEEN_DRAWINGS:
+            self.draw_curves()
         self.write_summary("running")
         self.garbage.collect()
         val = ""
@@ -330,6 +338,9 @@ class _Run:
         return summary
 
     def draw_curves(self) -> None:
+        """Draw the finished epochs, unless this process has drawn all of them already."""
+        if len(self.history) == self.drawn_epochs:
+            return
         steps = np.unique(np.linspace(0, self.total_steps - 1, 1000).astype(int))
         rates = np.array([self.pace.schedule.value(int(step)) for step in steps])
         epochs = np.array([self.plan.epochs(int(step)) for step in steps])
@@ -341,6 +352,7 @@ class _Run:
             f"λ={self.recipe.wd:g} · {self.recipe.precision} · seed {self.recipe.seed}",
             self.total_epochs,
         )
+        self.drawn_epochs, self.drawn_at = len(self.history), time.monotonic()
 
     def say(self, line: str) -> None:
         """Log a line and show it. A run outlives the terminal or pipe that it talks to."""
