@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 # Small enough for seconds, with everything a run has: several epochs, steps left over, EMA.
 TINY = (
     "--dataset=digits",
-    "--stack_units=1,1",
+    "--stack_units=1",
     "--train_examples=150",
     "--batch_size=32",
     "--epochs=3",

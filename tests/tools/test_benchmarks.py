@@ -71,17 +71,20 @@ class TestWorker:
 
 class TestTrain:
     def test_it_times_both_sides_in_turn_and_checks_the_ratio(self, monkeypatch, tmp_path, capsys):
+        # Both sides once: a worker takes ten seconds to start.
+        pair = next(pair for pair in bench_train.TARGETS["keras"] if pair[0] == "tfsc native fp32")
+        monkeypatch.setitem(bench_train.TARGETS, "keras", [pair])
         out = tmp_path / "train.json"
         small = ("--stack_units=1", "--batch_size=4", "--rounds=2", "--steps=1")
         flags = ("--precisions=fp32", *small, f"--out={out}")
         committed = tmp_path / "committed.json"
-        impossible = {"ratios": {"keras fp32 / tfsc fp32": {"median": 1e6}}}
+        impossible = {"ratios": {"keras fp32 / tfsc native fp32": {"median": 1e6}}}
         committed.write_text(json.dumps(impossible))
         code = _run(monkeypatch, bench_train, *flags, "--check", f"--committed={committed}")
         assert code == 1
-        assert "slower: keras fp32 / tfsc fp32 is" in capsys.readouterr().out
+        assert "slower: keras fp32 / tfsc native fp32 is" in capsys.readouterr().out
         result = json.loads(out.read_text())
-        assert set(result["seconds"]) == {"tfsc fp32", "tfsc native fp32", "keras fp32"}
+        assert set(result["seconds"]) == {"tfsc native fp32", "keras fp32"}
         assert all(len(figures) == 2 for figures in result["seconds"].values())
         # Both sides train the same network.
         assert len({worker["parameters"] for worker in result["workers"].values()}) == 1
