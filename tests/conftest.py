@@ -5,6 +5,8 @@ import sys
 import faults
 import pytest
 
+from tfsc import files
+
 _FOUND = pytest.StashKey[list]()
 
 
@@ -62,12 +64,17 @@ def fault(request, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def session_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("tfsc-cache")
+    cache = tmp_path_factory.mktemp("tfsc-cache")
+    # C++ operations take half a minute to compile, and their name is the digest of their source.
+    compiled = files.cache_root() / "native"
+    compiled.mkdir(parents=True, exist_ok=True)
+    (cache / "native").symlink_to(compiled)
+    return cache
 
 
 @pytest.fixture(autouse=True)
 def isolated(monkeypatch, session_cache):
-    """Caches and datasets of the developer's own stay out; the precision policy is Keras' own."""
+    """The developer's own data and caches of it stay out; the precision policy is Keras' own."""
     monkeypatch.setenv("TFSC_CACHE_DIR", str(session_cache))
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
     yield

@@ -1,5 +1,7 @@
 """Files that are there whole or not at all, and their digests."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -55,6 +57,21 @@ def append(path: Path, text: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     with naming(path), os.fdopen(os.open(path, flags, 0o666), "wb") as file:
         file.write(text.encode())
+
+
+@contextmanager
+def one_at_a_time(directory: Path) -> Iterator[None]:
+    """Wait until no other process is in a `with` of this for the same directory.
+
+    Where the file system has no locks nobody waits.
+    """
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def sync_directory(directory: Path) -> None:

@@ -3,6 +3,7 @@
 import functools
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -48,6 +49,19 @@ def test_a_compiler_that_fails_is_asked_once(monkeypatch, tmp_path):
             library.load()
     assert calls.read_text() == "x\n"
     assert not [*(tmp_path / "cache" / "native").glob("*.so")]
+
+
+def test_of_two_that_need_it_at_once_one_compiles_and_the_other_waits(monkeypatch, tmp_path):
+    calls = tmp_path / "calls"
+    body = (
+        f'[ "$1" = --version ] && exit 0\necho x >> {calls}\n'
+        'while [ "$1" != -o ]; do shift; done\nsleep 0.3; echo done > "$2"'
+    )
+    compiler = _compiler(tmp_path, body)
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(library._compiled, [compiler, compiler])
+    assert first == second and first.read_text() == "done\n"
+    assert calls.read_text() == "x\n"
 
 
 def test_a_library_that_is_none(monkeypatch, tmp_path):

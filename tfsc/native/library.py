@@ -93,14 +93,17 @@ def _compiled(compiler: str) -> Path:
     library = files.cache_root() / "native" / f"operations-{key}.so"
     if library.is_file():
         return library
-    logging.info("compiling %s for this machine", _SOURCE.name)
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".build-", dir=library.parent) as folder:
-            made = Path(folder) / library.name
-            link = tf.sysconfig.get_link_flags()
-            _run([compiler, *flags, str(_SOURCE), "-o", str(made), *link])
-            made.rename(library)  # there whole or not at all; another process may have been first
+        with files.one_at_a_time(library.parent):
+            if library.is_file():  # by another process, in the meantime
+                return library
+            logging.info("compiling %s for this machine", _SOURCE.name)
+            with tempfile.TemporaryDirectory(prefix=".build-", dir=library.parent) as folder:
+                made = Path(folder) / library.name
+                link = tf.sysconfig.get_link_flags()
+                _run([compiler, *flags, str(_SOURCE), "-o", str(made), *link])
+                made.rename(library)  # there whole or not at all
     except OSError as error:
         raise NativeError(f"cannot write {library.parent}: {one_line(error)}") from None
     return library
