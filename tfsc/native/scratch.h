@@ -5,6 +5,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <mutex>
@@ -22,9 +23,12 @@ class Scratch {
   explicit Scratch(int64_t bytes) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      if (!free_.empty()) {
-        block_ = free_.back();
-        free_.pop_back();
+      // The smallest that is large enough, or else the largest, which then grows.
+      auto found = std::lower_bound(free_.begin(), free_.end(), bytes, IsSmaller);
+      if (found == free_.end() && !free_.empty()) --found;
+      if (found != free_.end()) {
+        block_ = *found;
+        free_.erase(found);
       }
     }
     if (block_.bytes < bytes) {
@@ -39,7 +43,7 @@ class Scratch {
   }
   ~Scratch() {
     std::lock_guard<std::mutex> lock(mutex_);
-    free_.push_back(block_);
+    free_.insert(std::lower_bound(free_.begin(), free_.end(), block_.bytes, IsSmaller), block_);
   }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
@@ -62,8 +66,10 @@ class Scratch {
     void* memory = nullptr;
     int64_t bytes = 0;
   };
+  static bool IsSmaller(const Block& block, int64_t bytes) { return block.bytes < bytes; }
+
   static inline std::mutex mutex_;
-  static inline std::vector<Block> free_;
+  static inline std::vector<Block> free_;  // by size
   Block block_;
   char* next_;
 };
