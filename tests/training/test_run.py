@@ -231,6 +231,17 @@ def test_a_validation_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch
     assert not (tmp_path / "run/export").exists()
 
 
+def test_a_run_that_is_done_or_anothers_is_found_so_before_anything_is_built(
+    whole, monkeypatch, capsys
+):
+    monkeypatch.setattr(run_module, "build_learner", None)
+    monkeypatch.setattr(run_module, "load", None)
+    assert run_module.run(_recipe(whole))["final"]["epoch"] == 2
+    assert "done already, validation accuracy 0." in capsys.readouterr().out
+    with pytest.raises(RunDirectoryError, match=r"wd: 0\.19, 0\.3"):
+        run_module.run(_recipe(whole, wd=0.3))
+
+
 def test_curves_are_drawn_in_the_end_and_now_and_then(tmp_path, monkeypatch):
     """A drawing takes longer than an epoch of these, and shows no more than the last one does."""
     drawn = []

@@ -133,6 +133,10 @@ class RunDirectory:
     def export(self) -> Path:
         return self.path / "export"
 
+    def is_begun(self) -> bool:
+        """Whether there is a recipe in it; not where it cannot be looked into."""
+        return os.path.exists(self.recipe_path)  # noqa: PTH110
+
     def summary(self) -> dict[str, Any]:
         """The summary as last written; empty for a run that has none."""
         return read_json(self.path / "summary.json")

@@ -56,6 +56,11 @@ def run(recipe: Recipe) -> dict[str, Any]:
         TfscError: whatever a person can mend; `Diverged` and `Interrupted` leave a run directory
             that says so.
     """
+    directory = RunDirectory(recipe)
+    if directory.is_begun():
+        with directory:  # which refuses another recipe's, too, before a network is built
+            if summary := _if_done(directory):
+                return summary
     # Whatever a person can mend is found before a run directory is made.
     strategy = replica_strategy(recipe.replicas)
     set_precision(recipe.precision)
@@ -63,19 +68,24 @@ def run(recipe: Recipe) -> dict[str, Any]:
     data, pipeline = build_data(recipe, source)
     with strategy.scope():
         learner = build_learner(recipe, data, len(source.class_names), pipeline.resident)
-    with RunDirectory(recipe) as directory, StopOnSignal() as signals:
-        summary = directory.summary()
-        if summary.get("status") == "done" and {"final", "best"} <= summary.keys():
-            print(
-                f"{directory.path}: done already, {_result(summary)}; "
-                "`python -m tfsc.export` exports its checkpoints"
-            )
-            return summary
+    with directory, StopOnSignal() as signals:
         directory.write_split(data, source.digest)
         native = _in_cpp(learner.network)
         directory.add_provenance(provenance(source, recipe.digest, native))
         evaluation = evaluation_batches(data.val)
         return _Run(recipe, directory, source, pipeline, evaluation, learner, signals).train()
+
+
+def _if_done(directory: RunDirectory) -> dict[str, Any]:
+    """The summary of a run that is done, which is said; else nothing."""
+    summary = directory.summary()
+    if summary.get("status") != "done" or not {"final", "best"} <= summary.keys():
+        return {}
+    print(
+        f"{directory.path}: done already, {_result(summary)}; "
+        "`python -m tfsc.export` exports its checkpoints"
+    )
+    return summary
 
 
 def _in_cpp(network: keras.Model) -> dict[str, bool]:
