@@ -11,7 +11,9 @@ saves a checkpoint; a second one ends it at once. With --tta tfsc.evaluate score
 Writes OUT/repeat.csv, a row a seed, and OUT/repeat.json after each run, and prints at the end n,
 mean ± sd (n − 1), smallest and largest of each accuracy of the final epoch, beside them those of
 the best epoch, which is picked on the validation set, and the times; wall_seconds is from command
-to result, of runs that one process began and ended. Exits with 1 if a run diverged.
+to result, of runs that one process began and ended, commit says which code trained. Seeds of other
+calls with the same OUT count as well, also of one that trains some at the same time. Exits with 1
+if a run diverged.
 """
 
 import itertools
@@ -31,7 +33,7 @@ from absl import flags
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tfsc import __version__, cli, command_line  # noqa: E402
+from tfsc import __version__, cli, command_line, files  # noqa: E402
 from tfsc.errors import Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError  # noqa: E402
 from tfsc.recipe import Recipe  # noqa: E402
 from tfsc.recipe_flags import define_flags  # noqa: E402
@@ -55,7 +57,7 @@ def main(train_flags: Sequence[str], command: Sequence[str]) -> None:
     out = Path(values.out or default_out(train_recipe(train_flags)))
     rows = repeat(train_flags, seeds, out, values.tta, command)
     print(f"\n{out}: {table(rows)}", flush=True)
-    if any(row["status"] != "done" for row in rows):
+    if any(row["status"] != "done" for row in rows if row["seed"] in seeds):
         sys.exit(1)
 
 
@@ -65,26 +67,24 @@ def repeat(
     """Train what is missing, seed by seed, and record it in `out`.
 
     Returns:
-        A row a seed, of `tfsc.reporting.repeats.run_row`, with wall_seconds.
+        A row for each run in `out`, of `tfsc.reporting.repeats.run_row`, with wall_seconds.
 
     Raises:
         TfscError: if a directory holds another recipe's run, a run can neither be finished nor
             diverges, or a signal asked this process to stop.
     """
     recipe = train_recipe(train_flags)
-    for seed in seeds:  # before hours of training
+    for seed in {*seeds, *begun(out)}:  # before hours of training
         check_run(out / f"seed-{seed}", recipe.replace(seed=seed))
     about = {
         "command": list(command),
         "tfsc": __version__,
         "recipe": {name: text for name, text in recipe.identity().items() if name != "seed"},
     }
-    wall_seconds = earlier_wall_seconds(out)
-    rows = []
     with Processes() as processes:
-        for seed in seeds:
-            run_dir = out / f"seed-{seed}"
-            print(f"seed {seed} ({len(rows) + 1} of {len(seeds)}): {run_dir}", flush=True)
+        for number, seed in enumerate(seeds, 1):
+            run_dir, wall_seconds = out / f"seed-{seed}", {}
+            print(f"seed {seed} ({number} of {len(seeds)}): {run_dir}", flush=True)
             row = run_row(run_dir, seed)
             if row["status"] == "done":
                 print("done already", flush=True)
@@ -93,11 +93,33 @@ def repeat(
                 row = run_row(run_dir, seed)
             if tta and row["status"] == "done" and TTA not in row:
                 evaluate(processes, seed, run_dir)
-                row = run_row(run_dir, seed)
-            if row["status"] == "done" and wall_seconds.get(seed) is not None:
-                row["wall_seconds"] = wall_seconds[seed]
-            rows.append(row)
-            write_repeats(out, rows, about)
+            rows = record(out, wall_seconds, about)
+    return rows
+
+
+def begun(out: Path) -> list[int]:
+    """The seeds that have a run in `out`."""
+    names = [path.name for path in out.glob("seed-*") if (path / "recipe.flags").exists()]
+    return sorted(int(name[5:]) for name in names if re.fullmatch(r"seed-\d+", name))
+
+
+def record(
+    out: Path, wall_seconds: dict[int, float | None], about: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Write repeat.csv and repeat.json of all runs in `out`, and return their rows.
+
+    Args:
+        out: where another call may be training other seeds: each waits its turn.
+        wall_seconds: by seed, those that this call measured.
+        about: what was repeated.
+    """
+    with files.one_at_a_time(out):
+        known = earlier_wall_seconds(out) | wall_seconds
+        rows = [run_row(out / f"seed-{seed}", seed) for seed in begun(out)]
+        for row in rows:
+            if row["status"] == "done" and known.get(row["seed"]) is not None:
+                row["wall_seconds"] = known[row["seed"]]
+        write_repeats(out, rows, about)
     return rows
 
 

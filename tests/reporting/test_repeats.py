@@ -105,6 +105,17 @@ def test_a_row_has_every_accuracy_of_the_final_and_of_the_best_epoch(tmp_path):
     }
 
 
+def test_a_row_says_which_commits_trained(tmp_path):
+    run = _run(tmp_path / "run")
+    ids = [("a" * 40, False), ("b" * 40, True), ("a" * 40, False)]
+    starts = [{"commit": {"id": name, "changed": changed}} for name, changed in ids]
+    (run / "provenance.json").write_text(json.dumps({"starts": [*starts, {"commit": None}]}))
+    assert run_row(run, 0)["commit"] == "aaaaaaa bbbbbbb+"
+    (run / "provenance.json").write_text('{"starts": [{"commit": {"id": 5}}]}')
+    with pytest.raises(RunDirectoryError, match=r"provenance\.json is damaged"):
+        run_row(run, 0)
+
+
 def test_the_report_on_the_export_adds_its_columns(tmp_path):
     _report(_run(tmp_path / "run"))
     row = run_row(tmp_path / "run", 0)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -139,11 +140,36 @@ def test_two_real_runs_and_the_same_again(tool, tmp_path, capfd):
 
 def test_after_a_divergence_the_next_seed_starts(paper, tmp_path):
     for starts in (1, 2):  # a done run is left alone, a diverged one gets another chance
-        rows = paper.repeat(["--dataset=digits"], [1, 0], tmp_path / "out", False, [])
-        assert [row["status"] for row in rows] == ["diverged", "done"]
+        done, diverged = paper.repeat(["--dataset=digits"], [1, 0], tmp_path / "out", False, [])
+        assert (done["status"], diverged["status"]) == ("done", "diverged")
         assert _starts(tmp_path / "out/seed-0") == 1
         assert _starts(tmp_path / "out/seed-1") == starts
-        assert "wall_seconds" in rows[1] and "wall_seconds" not in rows[0]
+        assert "wall_seconds" in done and "wall_seconds" not in diverged
+
+
+def test_seeds_of_an_earlier_call_stay_with_their_times(paper, tmp_path):
+    (first,) = paper.repeat(["--dataset=digits"], [0], tmp_path / "out", False, [])
+    rows = paper.repeat(["--dataset=digits"], [5], tmp_path / "out", False, [])
+    assert [row["seed"] for row in rows] == [0, 5] and rows[0] == first
+    content = json.loads((tmp_path / "out/repeat.json").read_text())
+    assert content["runs"] == rows and content["spreads"]["wall_seconds"]["n"] == 2
+
+
+def test_two_calls_at_once_lose_nothing(paper, tmp_path):
+    """Each writes the rows of both: one of them last, after the other's times are there."""
+    out = tmp_path / "out"
+    paper.repeat(["--dataset=digits"], [0, 6], out, False, [])
+    (out / "repeat.json").unlink()
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda seed: paper.record(out, {seed: 1.0 + seed}, {}), (0, 6)))
+    runs = json.loads((out / "repeat.json").read_text())["runs"]
+    assert [run["wall_seconds"] for run in runs] == [1.0, 7.0]
+
+
+def test_runs_of_another_recipe_with_other_seeds_are_refused_too(paper, tmp_path):
+    paper.repeat(["--dataset=digits"], [0], tmp_path / "out", False, [])
+    with pytest.raises(RunDirectoryError, match=r"seed-0: holds a run of another recipe"):
+        paper.repeat(["--dataset=digits", "--wd=0.5"], [7], tmp_path / "out", False, [])
 
 
 def test_a_diverged_run_makes_the_exit_code_1(paper, monkeypatch):

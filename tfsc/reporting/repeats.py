@@ -79,7 +79,8 @@ def run_row(run_dir: Path, seed: int) -> dict[str, Any]:
         each at the epoch with the largest validation accuracy; `export_…_accuracy` of each column
         of tfsc.evaluate's report, if there is one of the final weights on the run's validation
         set; seconds, and images_per_second without compilation and evaluation. Of one that
-        diverged: the step.
+        diverged: the step. Last the commits that its starts were of, the first seven digits of
+        each, with a + where the checkout had changes.
 
     Raises:
         RunDirectoryError: if it is no run, or its summary or report is damaged.
@@ -98,7 +99,17 @@ def run_row(run_dir: Path, seed: int) -> dict[str, Any]:
         times = seconds | {"images_per_second": summary["images_per_second"]}
     except (KeyError, TypeError, AttributeError) as error:
         raise RunDirectoryError(f"{run_dir / 'summary.json'} is damaged: {error!r}") from None
-    return row | _export_accuracies(run_dir, row["final_step"]) | times
+    return row | _export_accuracies(run_dir, row["final_step"]) | times | _commit(run_dir)
+
+
+def _commit(run_dir: Path) -> dict[str, str]:
+    path = run_dir / "provenance.json"
+    try:
+        commits = [start.get("commit") for start in read_json(path).get("starts", [])]
+        names = [one["id"][:7] + "+" * bool(one["changed"]) for one in commits if one]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunDirectoryError(f"{path} is damaged: {error!r}") from None
+    return {"commit": " ".join(dict.fromkeys(names))} if names else {}
 
 
 def _accuracies(prefix: str, epoch: Mapping[str, Any]) -> dict[str, float]:
