@@ -246,6 +246,7 @@ _CALLS = {
         "warmup(500s,policy=constant,start=0.2)→[0.1,0]const[0.01,30]→[1e-3,0]"
     ),
     "[1e-3,0s]half[1e-5,5000s]": "[1e-3,0]half[1e-5,5000s]",
+    "warmup(2)→[.24, 0%]lin[.1, 50 %]lin[0, 100%]": "warmup(2e)→[0.24,0]lin[0.1,50%]lin[0,100%]",
 }
 
 
@@ -283,8 +284,8 @@ def test_half_and_exp_at_their_quarters():
         ("▸lin[1e-3,5]", "no schedule is named"),
         ("[1e-3,0]exp[▸0,5]", "an exp segment needs learning rates of at least 1e-30"),
         ("[1e-31,0]exp[▸1e-3,5]", "an exp segment needs learning rates of at least 1e-30"),
-        ("[1,0]lin[2,5s]lin[3,▸9]", "positions must all be in epochs or all in steps"),
-        ("[1,0]lin[2,5]lin[3,▸9s]", "positions must all be in epochs or all in steps"),
+        ("[1,0]lin[2,5s]lin[3,▸9]", "positions must all be in epochs, all in steps"),
+        ("[1,0]lin[2,5]lin[3,▸9s]", "positions must all be in epochs, all in steps"),
         ("[1,0]lin[2,5▸steps]", "expected ']'"),
         ("cyclic(0.1, 3▸)", "cyclic needs half_cycle; its parameters: low, high, half_cycle"),
         ("cyclic▸", "cyclic needs low"),
@@ -339,6 +340,9 @@ def test_half_and_exp_at_their_quarters():
         ("[8e-4, ▸-1]", "an epoch must be finite and at least 0, received -1"),
         ("[8e-4,0▸", "expected ']' to close the knot, found the end of the text"),
         ("[8e-4,0▸,3]", "expected ']' to close the knot, found ','"),
+        ("[1,0]lin[0,▸101%]", "a run has no more than 100%, received 101%"),
+        ("[1,0]lin[2,50%]lin[0,▸60]", "positions must all be in epochs, all in steps (5000s) or"),
+        ("▸[1,0]lin[0,50%] → 1", "what is in percent of the run has no end here, so nothing can"),
         (
             "[8e-4,0]▸[1e-3,5]",
             "expected a shape (lin, cos, half, exp, const) between knots",
@@ -395,7 +399,8 @@ def _segments(draw):
     positions = sorted(draw(st.sets(_RATES, min_size=1, max_size=6)))
     knots = tuple(Knot(draw(_LEARNING_RATES), position) for position in positions)
     shapes = tuple(draw(st.sampled_from(_shapes_for(knots))) for _ in positions[1:])
-    unit = draw(st.sampled_from("es")) if knots[-1].position else "e"
+    units = "es%" if knots[-1].position <= 100 else "es"
+    unit = draw(st.sampled_from(units)) if knots[-1].position else "e"
     return Segments(knots, shapes, unit)
 
 

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfsc.schedules import language
+from tfsc.schedules.registry import build
 from tfsc.schedules.segments import SegmentSchedule
 
 _STEPS_PER_EPOCH = 781  # CIFAR-10 at batch size 64
@@ -174,3 +175,25 @@ def test_bad_text_is_a_syntax_error_with_its_position():
     with pytest.raises(language.ScheduleSyntaxError) as caught:
         SegmentSchedule("[1e-3,0]lin", 781)
     assert caught.value.position == 11
+
+
+def test_positions_in_percent_are_those_of_the_run_whatever_its_budget():
+    text = "[0.2,0]lin[0.4,25%]lin[0,100%]"
+    for steps in (8, 200):
+        schedule = build(text, steps_per_epoch=5, total_steps=steps)
+        rates = [schedule.value(steps * percent // 100) for percent in (0, 25, 50, 100)]
+        np.testing.assert_allclose(rates, [0.2, 0.4, 0.8 / 3, 0], rtol=1e-12)
+        np.testing.assert_allclose(schedule(tf.constant(steps // 2)), 0.8 / 3, rtol=1e-6)
+    # In a chain: of what the parts before leave of the run.
+    chain = build(f"warmup(1)→{text}", steps_per_epoch=10, total_steps=90)
+    assert [chain.value(step) for step in (5, 10, 30, 90)] == pytest.approx([0.1, 0.2, 0.4, 0])
+    # The same rates as in epochs, to rounding.
+    other = build("[0.2,0]lin[0.4,2]lin[0,8]", steps_per_epoch=25, total_steps=200)
+    assert [schedule.value(step) for step in range(201)] == pytest.approx(
+        [other.value(step) for step in range(201)], rel=1e-12, abs=1e-15
+    )
+
+
+def test_percent_without_a_run_is_refused():
+    with pytest.raises(ValueError, match="positions in epochs or steps"):
+        SegmentSchedule("[1,0]lin[0,50%]", 100)

@@ -176,6 +176,9 @@ def test_the_clock_leaves_out_the_first_execution_and_survives_a_restart(monkeyp
     assert lap == {"train_seconds": 62.0, "evaluation_seconds": 5.0, "images_per_second": 10.0}
     epoch(timer, [2.0, 2.0])
     assert timer.lap()["images_per_second"] == 5.0
+    timer.compile_again()
+    epoch(timer, [20.0])  # nothing but compilation
+    assert timer.lap()["images_per_second"] is None
     epoch(timer, [1.0])  # and then the process ends inside an epoch
 
     again = clock.Clock(timer.state())
@@ -185,5 +188,5 @@ def test_the_clock_leaves_out_the_first_execution_and_survives_a_restart(monkeyp
     totals = again.now()
     assert totals["timed_images"] == 20 + 20 + 10 + 10
     assert totals["timed_seconds"] == 2.0 + 4.0 + 1.0 + 1.0
-    assert totals["train_seconds"] == 62.0 + 4.0 + 1.0 + 31.0
-    assert totals["total_seconds"] == pytest.approx(98.0)
+    assert totals["train_seconds"] == 62.0 + 4.0 + 20.0 + 1.0 + 31.0
+    assert totals["total_seconds"] == pytest.approx(118.0)

@@ -43,8 +43,9 @@ def summarize(
         A dict: status; epochs; first, final and best (by validation accuracy, the first of equals)
         rows' numbers, None for those of an evaluation that was left out; val_loss_max with its
         epoch (the seeds' "fluctuation"); transition epochs; images_per_second without compilation
-        and evaluation; seconds; joules and utilisation of the GPUs, None where they were not
-        measured throughout; peak memory of the host in MiB.
+        and evaluation; seconds of training, of the calls in it that compile the step (and take
+        it), of evaluation and in total; joules and utilisation of the GPUs, None where they were
+        not measured throughout; peak memory of the host in MiB.
     """
     summary = {"status": status, "epochs": len(history), "threshold": threshold}
     if history:
@@ -62,7 +63,10 @@ def summarize(
     summary |= {
         "images_per_second": round(clock["timed_images"] / timed, 1) if timed else None,
         "seconds": {
-            name: round(clock[f"{name}_seconds"], 1) for name in ("train", "evaluation", "total")
+            "train": round(clock["train_seconds"], 1),
+            "compilation": round(clock["train_seconds"] - timed, 1),
+            "evaluation": round(clock["evaluation_seconds"], 1),
+            "total": round(clock["total_seconds"], 1),
         },
         "joules": gpus.joules and round(gpus.joules, 1),
         "gpu_utilization": gpus.utilization and round(gpus.utilization, 3),

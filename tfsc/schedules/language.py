@@ -4,8 +4,9 @@ Segments, as the seeds print them (source: seed 000, tables 1 and 2, "LR reducti
 
     [8.e-4, 0]lin[1.e-3, 5]lin[1.e-3, 12]cos[1.e-5, 20]lin[6.e-6, 26]
 
-A knot `[value, position]` is a learning rate at a position from 0, in epochs (fractional) or in
-steps (`5000s`). Between two knots (L0, e0) and (L1, e1), with t = (e − e0)/(e1 − e0):
+A knot `[value, position]` is a learning rate at a position from 0, in epochs (fractional), in
+steps (`5000s`) or in percent of the run (`50%`). Between two knots (L0, e0) and (L1, e1), with
+t = (e − e0)/(e1 − e0):
 
     lin     L0 + (L1 − L0)·t
     cos     L1 + (L0 − L1)·cos(π/2·t)       a *quarter* cosine: flat at e0, steepest at e1
@@ -85,6 +86,8 @@ def parse(text: str) -> Schedule:
             )
         if parts[-1].length() is None:
             name = parts[-1].family if isinstance(parts[-1], Call) else "a constant"
+            if isinstance(parts[-1], Segments) and parts[-1].shapes:
+                name = "what is in percent of the run"
             raise reader.fail(
                 f"{name} has no end here, so nothing can follow it{_how_to_end(parts[-1])}",
                 starts[-1],
@@ -102,7 +105,7 @@ def _is_warmup(part: Segments | Call) -> bool:
 
 def _how_to_end(part: Segments | Call) -> str:
     if isinstance(part, Segments):
-        return "; write [rate,0]const[rate,end]"
+        return "" if part.shapes else "; write [rate,0]const[rate,end]"
     if part.family == "cyclic":
         return "; give it cycles="
     return "; give it a length=" if "length" in FAMILIES[part.family] else ""
@@ -132,7 +135,9 @@ def _segments(reader: Reader) -> Segments:
             )
         if knot.position and unit and knot_unit != unit:
             raise reader.fail(
-                "positions must all be in epochs or all in steps (5000s)", position_at
+                "positions must all be in epochs, all in steps (5000s) or all in percent of the "
+                "run (50%)",
+                position_at,
             )
         unit = knot_unit if knot.position else unit
         if shapes and shapes[-1] == "exp" and min(knots[-1].value, knot.value) < _LEAST_EXP:
@@ -155,7 +160,11 @@ def _knot(reader: Reader) -> tuple[int, Knot, int, str]:
     reader.skip_blanks()
     position_at = reader.at
     position = reader.number("an epoch")
-    unit = _unit(reader, "e")
+    unit = "%" if reader.take("%") else _unit(reader, "e")
+    if unit == "%" and position > 100:
+        raise reader.fail(
+            f"a run has no more than 100%, received {number_text(position)}%", position_at
+        )
     reader.expect("]", "to close the knot")
     return value_at, Knot(value, position), position_at, unit
 

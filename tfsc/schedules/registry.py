@@ -40,7 +40,7 @@ def build(
     """
     parsed = language.parse(text) if isinstance(text, str) else text
     if isinstance(parsed, spec.Segments):
-        return SegmentSchedule(str(parsed), steps_per_epoch, per)
+        return SegmentSchedule(str(parsed.in_steps(total_steps)), steps_per_epoch, per)
     parts = parsed.parts if isinstance(parsed, spec.Chain) else (parsed,)
     try:
         schedule = _chain(list(parts), steps_per_epoch, total_steps)
@@ -64,7 +64,7 @@ def _chain(parts: list, steps_per_epoch: int, steps: int) -> Schedule:
             f"({steps_per_epoch} an epoch): nothing of {rest[0]} would be seen"
         )
     if isinstance(part, spec.Segments):
-        first = SegmentSchedule(str(part), steps_per_epoch)
+        first = SegmentSchedule(str(part.in_steps(length)), steps_per_epoch)
     elif part.family == "warmup":
         then = _chain(rest, steps_per_epoch, steps - length)
         return Warmup(then, length, part["policy"], part["start"])

@@ -52,6 +52,11 @@ class SegmentSchedule(Schedule):
                 "text must be segments, a name of them, or a number; "
                 f"tfsc.schedules.registry.build makes every schedule. Received: {text!r}"
             )
+        if segments.unit == "%":
+            raise ValueError(
+                "text must have positions in epochs or steps; tfsc.schedules.registry.build knows "
+                f"the length of a run. Received: {text!r}"
+            )
         self.segments = segments
         self.steps_per_epoch = int(steps_per_epoch)
         self.per = per

@@ -60,7 +60,8 @@ class Segments:
     `str()` gives the canonical text, which parses back to an equal object.
 
     Attributes:
-        unit: of the positions: "e", epochs, or "s", steps.
+        unit: of the positions: "e", epochs, "s", steps, or "%", of the run (in a chain: of what
+            the parts before leave of it).
     """
 
     knots: tuple[Knot, ...]
@@ -90,8 +91,16 @@ class Segments:
         return None if self.shapes else self.knots[0].value
 
     def length(self) -> Duration | None:
-        """Up to the last knot; None for a constant, which has no end."""
-        return Duration(self.knots[-1].position, self.unit) if self.shapes else None
+        """Up to the last knot; None for what has no end, or only that of the run."""
+        ends = self.shapes and self.unit != "%"
+        return Duration(self.knots[-1].position, self.unit) if ends else None
+
+    def in_steps(self, steps: float) -> "Segments":
+        """The same, positions in percent being those of so many steps."""
+        if self.unit != "%":
+            return self
+        knots = (Knot(knot.value, knot.position * steps / 100) for knot in self.knots)
+        return Segments(tuple(knots), self.shapes, "s")
 
     def __str__(self) -> str:
         text = self._knot_text(self.knots[0])
@@ -100,7 +109,7 @@ class Segments:
         return text
 
     def _knot_text(self, knot: Knot) -> str:
-        unit = "s" if self.unit == "s" and knot.position else ""
+        unit = self.unit if self.unit != "e" and knot.position else ""
         return f"[{number_text(knot.value)},{number_text(knot.position)}{unit}]"
 
 

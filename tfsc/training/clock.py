@@ -10,8 +10,8 @@ from tfsc.training.callbacks import steps_done
 class Clock(keras.callbacks.Callback):
     """Measures training time and speed; its totals live in the checkpoint and survive restarts.
 
-    `timed_*` leave out the first call of the compiled function in each process, which traces and
-    compiles it. Evaluation is measured apart. Idea: big_vision's Chrono.
+    `timed_*` leave out each call that traces and compiles the step: the first one in a process, and
+    the next after `compile_again`. Evaluation is measured apart. Idea: big_vision's Chrono.
 
     Args:
         state: `state()` of the run's last checkpoint.
@@ -51,6 +51,10 @@ class Clock(keras.callbacks.Callback):
             self._untimed_steps = self._steps
             self._timed_started = time.perf_counter()
 
+    def compile_again(self) -> None:
+        """The next call will trace and compile the step anew."""
+        self._compiled = False
+
     def stop(self) -> None:
         """Book what was trained since the epoch (or its rest) began."""
         now = time.perf_counter()
@@ -76,12 +80,15 @@ class Clock(keras.callbacks.Callback):
         return {"totals": self.now(), "epoch_before": self._epoch_before}
 
     def lap(self) -> dict[str, float]:
-        """Columns for the epoch that ends here; the next one starts."""
+        """Columns for the epoch that ends here; the next one starts.
+
+        images_per_second is None if every call of the epoch compiled.
+        """
         passed = {name: self.totals[name] - self._epoch_before[name] for name in self.totals}
         self._epoch_before = dict(self.totals)
         timed = passed["timed_seconds"]
         return {
             "train_seconds": round(passed["train_seconds"], 3),
             "evaluation_seconds": round(passed["evaluation_seconds"], 3),
-            "images_per_second": round(passed["timed_images"] / timed, 1) if timed else 0.0,
+            "images_per_second": round(passed["timed_images"] / timed, 1) if timed else None,
         }

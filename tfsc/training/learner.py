@@ -106,18 +106,22 @@ class Learner(keras.Model):
         self.accuracy_metric.update_state(correct)
         return {**self.get_metrics_result(), "batch_loss": loss, "learning_rate": rate}
 
-    def leave_out_frozen(self, updates: int) -> None:
+    def leave_out_frozen(self, updates: int) -> bool:
         """Do not compute gradients that the optimizer would ignore after so many updates.
 
-        Nor what only they need, such as the way back through a frozen stem. Whenever this changes,
-        the next `fit` traces the step anew.
+        Nor what only they need, such as the way back through a frozen stem.
+
+        Returns:
+            Whether this has changed: then the next `fit` traces the step anew.
         """
         # A float16 loss scale may reject updates: then steps do not tell their number.
         find = getattr(self.optimizer, "frozen", None)
         frozen = find(self.network.trainable_variables, updates) if find else ()
-        if any(frozen) and frozen != self._frozen:
+        changed = any(frozen) and frozen != self._frozen
+        if changed:
             self._frozen = frozen
             self.train_function = None
+        return changed
 
     def _gradients(self, batch, variables):
         """Gradients (scaled, where the optimizer scales the loss), mean loss, which are correct."""

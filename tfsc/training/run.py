@@ -203,10 +203,13 @@ class _Run:
         if self.step >= end:
             return  # stopped during evaluation: this epoch's training is done
         # By the epoch's first step, also where a resumed run begins later: the same graph.
-        self.learner.leave_out_frozen(self.plan.first_step(epoch))
+        anew = self.learner.leave_out_frozen(self.plan.first_step(epoch))
         callbacks = [self.clock, self.progress, self.step_log, self.signals]
         self.progress.first_step = self.step_log.first_step = self.step
-        self.progress.batch_size = self.clock.batch_size = self.plan.at_epoch(epoch).batch_size
+        batch_size = self.plan.at_epoch(epoch).batch_size
+        if anew or batch_size != self.clock.batch_size:
+            self.clock.compile_again()
+        self.progress.batch_size = self.clock.batch_size = batch_size
         if self.step > self.plan.first_step(epoch):
             callbacks.insert(0, RestoreMetrics(self.learner.metrics))
         try:
@@ -305,7 +308,7 @@ class _Run:
         self.say(
             f"epoch {epoch}/{self.total_epochs}  train {row['train_accuracy']:.4f} "
             f"(loss {row['train_loss']:.4f})  {val}rate {row['learning_rate']:.3g}  "
-            f"{duration(row['train_seconds'])}  {row['images_per_second']:.0f} images/s"
+            f"{duration(row['train_seconds'])}  {_speed(row['images_per_second'])} images/s"
         )
 
     def has_checkpoint(self, epoch: int) -> bool:
@@ -398,6 +401,10 @@ def _finite(variable: keras.Variable) -> bool:
 def _left_out(prefix: str) -> dict[str, None]:
     """The columns of an evaluation that did not take place."""
     return {f"{prefix}_loss": None, f"{prefix}_accuracy": None}
+
+
+def _speed(images_per_second: float | None) -> str:
+    return "–" if images_per_second is None else f"{images_per_second:.0f}"
 
 
 def _rounded(metrics: dict[str, Any]) -> dict[str, float]:
