@@ -29,6 +29,8 @@ import bench_worker
 TOOLS = Path(__file__).parent
 COMMITTED = TOOLS.parent / "docs" / "performance"
 
+NATIVE = {"winograd": "auto", "fused_norm": "auto"}  # settings of tfsc native
+
 # What must be so many times faster than what, from the issue "Speed".
 _TARGETS = {
     "keras": [
@@ -249,7 +251,7 @@ def _bare_tfsc(arguments, precision: str, native: str = "") -> None:
 
 def _settings(native: str) -> dict[str, str]:
     """What a variant computes in C++."""
-    return {"winograd": "auto", "fused_norm": "auto"} if native else {}
+    return NATIVE if native else {}
 
 
 _WORKERS = {"tfsc": _tfsc, "keras": _keras, "bare-tfsc": _bare_tfsc}

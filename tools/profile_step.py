@@ -2,6 +2,7 @@
 
     python tools/profile_step.py --precision=bf16            # tfsc's step
     python tools/profile_step.py --precision=bf16 --stock    # the same network, Keras' own layers
+    python tools/profile_step.py --precision=bf16 --native   # with --winograd and --fused_norm
 
 One thread for each operation and one operation at a time (--parallel: as in training), so that
 the times add up. --trace keeps the profile for TensorBoard's profile plugin.
@@ -22,7 +23,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
-    parser.add_argument("--stock", action="store_true", help="Keras' own layers and optimizer")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--stock", action="store_true", help="Keras' own layers and optimizer")
+    kind.add_argument("--native", action="store_true", help="operations in C++")
     parser.add_argument("--parallel", action="store_true", help="as many threads as in training")
     parser.add_argument("--steps", type=int, default=5, help="steps to profile (default 5)")
     parser.add_argument("--batch_size", type=int, default=64)
@@ -73,10 +76,12 @@ def main() -> int:
 
 def _step(arguments: argparse.Namespace):
     import tensorflow as tf
+    from bench_train import NATIVE
     from variants import default_learner, resident_batch, stock_augmentation, stock_model
 
     size = arguments.batch_size, arguments.stack_units
-    learner, examples = default_learner(arguments.precision, *size)
+    native = NATIVE if arguments.native else {}
+    learner, examples = default_learner(arguments.precision, *size, **native)
     batch = resident_batch(examples, arguments.batch_size)
     if not arguments.stock:
         train = tf.function(learner.train_step)

@@ -16,6 +16,7 @@ import cost_growth
 import measure
 import profile_step
 import pytest
+from native_operations import needs_operations
 
 TOOLS = Path(bench_train.__file__).parent
 
@@ -204,13 +205,25 @@ def test_growth_is_a_table_and_a_plot(monkeypatch, tmp_path, capsys):
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("flags", [(), ("--stock",)])
-def test_a_profile_sums_up_by_operation(monkeypatch, capsys, flags):
-    tiny = ("--stack_units=1", "--batch_size=4", "--steps=1", "--rows=40", "--precision=fp32")
+@pytest.mark.parametrize(
+    ("flags", "present", "absent"),
+    [
+        ((), {"FusedBatchNorm", "ResourceApplyAdam"}, {"TfscWinogradConv"}),
+        (("--stock",), {"Mean"}, {"FusedBatchNorm", "ResourceApplyAdam"}),
+        pytest.param(
+            ("--native",),
+            {"TfscWinogradConv", "TfscNormRelu", "ResourceApplyAdam"},
+            set(),
+            marks=needs_operations,
+        ),
+    ],
+)
+def test_a_profile_sums_up_by_operation(monkeypatch, capsys, flags, present, absent):
+    tiny = ("--stack_units=1", "--batch_size=4", "--steps=1", "--rows=60", "--precision=fp32")
     assert _run(monkeypatch, profile_step, *tiny, "--parallel", *flags) == 0
     said = capsys.readouterr().out
-    assert "FusedBatchNorm" in said or flags  # stock BatchNormalization is not fused
-    assert ("ResourceApplyAdam" in said) != bool(flags)
+    assert all(name in said for name in present)
+    assert not any(name in said for name in absent)
 
 
 @pytest.mark.parametrize(
