@@ -213,6 +213,7 @@ def draw_over(
                 color=color,
                 fontsize=8,
             )
+    axes.margins(x=0.09)  # the last number stays inside
     axes.set_xticks(sorted(set(positions)))
     axes.set_xlabel(over.replace("_", " "))
     axes.set_ylabel("accuracy" if all("accuracy" in name for name in columns) else "")
