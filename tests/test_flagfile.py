@@ -316,7 +316,9 @@ def test_any_files_are_a_recipe_or_one_line_with_a_place(a, b, typed):
         assert first.isprintable()
         assert len(first) <= 400
         assert first.startswith(_STARTS)
-        assert not more or ("--schedule: " in first and len(more) == 2)
+        # A schedule's text and a caret below it.
+        schedules = ("--schedule: ", "--batch_schedule: ", "--momentum: ")
+        assert not more or (any(name in first for name in schedules) and len(more) == 2)
         return
     assert Recipe.from_flagfile(recipe.flagfile()) == recipe.replace(run_dir="")
 
