@@ -50,13 +50,7 @@ def _kill(tool, number=1, kind="training"):
     return tool.Kill(number, kind, "", 1.5, "epoch 1/9", "", 4, 4, 0)
 
 
-def test_a_run_killed_once_ends_as_if_nothing_had_happened(tmp_path):
-    result = _call("--kills=1", "--out=out", "--", *SMALLEST, cwd=tmp_path)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "PASSED: after 1 kills of one run (" in result.stdout
-
-
-@pytest.mark.slow
+@pytest.mark.slow  # five processes; test_train.py stops one by a signal, test_run.py in this one
 def test_a_run_killed_three_times_ends_as_if_nothing_had_happened(tmp_path, fault):
     result = _call("--kills=3", "--out=out", "--", *SMALLEST, cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr

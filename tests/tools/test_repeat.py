@@ -1,4 +1,4 @@
-"""tools/repeat.py: two real runs, and with a tfsc.train made of paper what else may happen."""
+"""tools/repeat.py: a real run, and with a tfsc.train made of paper what else may happen."""
 
 import csv
 import importlib.util
@@ -108,9 +108,9 @@ def _starts(run_dir):
     return (run_dir / "starts").read_text().count("start")
 
 
-def test_two_real_runs_and_the_same_again(tool, tmp_path, capfd):
+def test_a_real_run_and_the_same_again(tool, tmp_path, capfd):
     (tmp_path / "some.flags").write_text("\n".join([*SMALLEST, "--seed=99", "--run_dir=else"]))
-    arguments = ("--flagfile=some.flags", "--seeds=2", "--first_seed=3", "--out=out")
+    arguments = ("--flagfile=some.flags", "--seeds=1", "--first_seed=4", "--out=out")
     result = _call(*arguments, "--", "--val_split=stratified", cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert not (tmp_path / "else").exists()
@@ -118,24 +118,20 @@ def test_two_real_runs_and_the_same_again(tool, tmp_path, capfd):
     assert (recipe.seed, recipe.val_split, recipe.train_examples) == (4, "stratified", 50)
     with (tmp_path / "out/repeat.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["seed"] for row in rows] == ["3", "4"]
-    losses = set()
-    for row in rows:
-        with (tmp_path / f"out/seed-{row['seed']}/metrics.csv").open() as file:
-            (epoch,) = csv.DictReader(file)
-        assert float(row["final_val_accuracy"]) == float(epoch["val_accuracy"])
-        assert float(row["wall_seconds"]) > float(row["total_seconds"]) > 0
-        losses.add(epoch["val_loss"])
-    assert len(losses) == 2
+    (row,) = rows
+    with (tmp_path / "out/seed-4/metrics.csv").open() as file:
+        (epoch,) = csv.DictReader(file)
+    assert (row["seed"], row["final_val_accuracy"]) == ("4", epoch["val_accuracy"])
+    assert float(row["wall_seconds"]) > float(row["total_seconds"]) > 0
     content = json.loads((tmp_path / "out/repeat.json").read_text())
-    assert content["command"][2:4] == ["--flagfile=some.flags", "--seeds=2"]
+    assert content["command"][2:4] == ["--flagfile=some.flags", "--seeds=1"]
     assert content["recipe"]["val_split"] == "stratified" and "seed" not in content["recipe"]
-    assert "\nout: 2 seeds: 2 done\n" in result.stdout
+    assert "\nout: 1 seeds: 1 done\n" in result.stdout
 
     words = [f"--flagfile={tmp_path / 'some.flags'}", "--val_split=stratified"]
-    again = tool.repeat(words, [3, 4], tmp_path / "out", False, [])
-    assert [float(row["wall_seconds"]) for row in rows] == [row["wall_seconds"] for row in again]
-    assert capfd.readouterr().out.count("done already") == 2
+    (again,) = tool.repeat(words, [4], tmp_path / "out", False, [])
+    assert float(row["wall_seconds"]) == again["wall_seconds"]
+    assert capfd.readouterr().out.count("done already") == 1
 
 
 def test_after_a_divergence_the_next_seed_starts(paper, tmp_path):
