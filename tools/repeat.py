@@ -76,6 +76,7 @@ def repeat(
     recipe = train_recipe(train_flags)
     for seed in {*seeds, *begun(out)}:  # before hours of training
         check_run(out / f"seed-{seed}", recipe.replace(seed=seed))
+    earlier_wall_seconds(out)  # refuses a damaged record
     about = {
         "command": list(command),
         "tfsc": __version__,

@@ -151,6 +151,14 @@ def test_seeds_of_an_earlier_call_stay_with_their_times(paper, tmp_path):
     assert content["runs"] == rows and content["spreads"]["wall_seconds"]["n"] == 2
 
 
+def test_a_damaged_record_is_found_before_anything_starts(paper, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/repeat.json").write_text('{"runs": [5]}')
+    with pytest.raises(RunDirectoryError, match=r"repeat\.json is damaged"):
+        paper.repeat(["--dataset=digits"], [0], tmp_path / "out", False, [])
+    assert not (tmp_path / "out/seed-0").exists()
+
+
 def test_two_calls_at_once_lose_nothing(paper, tmp_path):
     """Each writes the rows of both: one of them last, after the other's times are there."""
     out = tmp_path / "out"

@@ -264,6 +264,17 @@ def test_curves_are_drawn_in_the_end_and_now_and_then(tmp_path, monkeypatch):
     assert drawn == [2, 4]  # anew, as a kill may have come before the picture; then the last
 
 
+def test_a_divergence_is_on_record_also_where_its_curves_cannot_be_drawn(tmp_path, monkeypatch):
+    logs = iter([{"loss": 1.0, "accuracy": 0.1}, {"loss": float("nan"), "accuracy": 0.1}])
+    monkeypatch.setattr(Learner, "evaluate", lambda *_, **__: next(logs))
+    plot_curves = unittest.mock.create_autospec(run_module.plot_curves, side_effect=OSError)
+    monkeypatch.setattr(run_module, "plot_curves", plot_curves)
+    with pytest.raises(Diverged, match="the validation loss is nan at step 8"):
+        run_module.run(_recipe(tmp_path / "run"))
+    assert plot_curves.call_count == 1
+    assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "diverged"
+
+
 def test_evaluations_may_be_left_out_but_the_last(whole, tmp_path):
     """Weights do not depend on them; what has not been measured is empty, not a number."""
     recipe = _recipe(tmp_path / "run", ema=0.9, validate_every=2)

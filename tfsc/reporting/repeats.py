@@ -78,9 +78,9 @@ def run_row(run_dir: Path, seed: int) -> dict[str, Any]:
         final_step and `final_…` of each accuracy after the last epoch; best_epoch and `best_…` of
         each at the epoch with the largest validation accuracy; `export_…_accuracy` of each column
         of tfsc.evaluate's report, if there is one of the final weights on the run's validation
-        set; seconds, and images_per_second without compilation and evaluation. Of one that
-        diverged: the step. Last the commits that its starts were of, the first seven digits of
-        each, with a + where the checkout had changes.
+        set; seconds, and images_per_second without compilation and evaluation; the commits that
+        its starts were of, the first seven digits of each, with a + where the checkout had changes.
+        Of one that diverged: the step.
 
     Raises:
         RunDirectoryError: if it is no run, or its summary or report is damaged.
@@ -103,6 +103,7 @@ def run_row(run_dir: Path, seed: int) -> dict[str, Any]:
 
 
 def _commit(run_dir: Path) -> dict[str, str]:
+    """The column of commits; none for runs outside a checkout."""
     path = run_dir / "provenance.json"
     try:
         commits = [start.get("commit") for start in read_json(path).get("starts", [])]

@@ -69,6 +69,8 @@ def run(recipe: Recipe) -> dict[str, Any]:
     with strategy.scope():
         learner = build_learner(recipe, data, len(source.class_names), pipeline.resident)
     with directory, StopOnSignal() as signals:
+        if summary := _if_done(directory):  # by another process, in the meantime
+            return summary
         directory.write_split(data, source.digest)
         native = _in_cpp(learner.network)
         directory.add_provenance(provenance(source, recipe.digest, native))
@@ -155,15 +157,15 @@ class _Run:
             except Interrupted as interruption:
                 self.progress.clear()
                 self.save_checkpoint()
-                self.draw_curves()
                 self.write_summary("interrupted")
+                self.draw_last_curves()
                 self.say(f"{interruption} at step {self.step}; the same command resumes")
                 raise
             summary = self.write_summary("done")
         except Diverged as divergence:
             self.progress.clear()
-            self.draw_curves()
             self.write_summary("diverged", divergence)
+            self.draw_last_curves()
             self.say(f"diverged: {divergence}; {self._last_checkpoint()}")
             raise
         except (OSError, ExportError) as error:
@@ -366,6 +368,11 @@ class _Run:
             self.total_epochs,
         )
         self.drawn_epochs, self.drawn_at = len(self.history), time.monotonic()
+
+    def draw_last_curves(self) -> None:
+        """Draw what a run that stops has, if there is room: its summary is what counts."""
+        with contextlib.suppress(OSError):
+            self.draw_curves()
 
     def say(self, line: str) -> None:
         """Log a line and show it. A run outlives the terminal or pipe that it talks to."""
