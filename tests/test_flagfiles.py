@@ -50,13 +50,15 @@ def _small(full: recipe.Recipe) -> recipe.Recipe:
     return full.replace(**small)
 
 
+def _examples(size: int) -> tuple[np.ndarray, Examples]:
+    images = np.random.default_rng(0).integers(0, 256, (400, size, size, 3)).astype(np.uint8)
+    return images, Examples(images, np.arange(400, dtype=np.int32) % 10)
+
+
 @pytest.mark.parametrize("path", FLAGFILES, ids=lambda path: path.name)
 def test_its_first_step_trains(path):
     small = _small(_read(path))
-    rng = np.random.default_rng(0)
-    size = 8 if small.dataset == "digits" else 32
-    images = rng.integers(0, 256, (400, size, size, 3)).astype(np.uint8)
-    examples = Examples(images, np.arange(400, dtype=np.int32) % 10)
+    images, examples = _examples(8 if small.dataset == "digits" else 32)
     learner = build_learner(small, Split(examples, examples, None, None), classes=10)
     kernels = [v for v in learner.network.trainable_variables if v.path.endswith("kernel")]
     before = [kernel.numpy() for kernel in kernels]
@@ -79,3 +81,22 @@ def test_it_is_a_recipe_and_its_header_has_the_command(path):
 def test_type_1_differs_from_the_default_only_in_the_validation_set():
     type_1 = _read(ROOT / "flags/seeds/000-type1.flags")
     assert recipe.Recipe().differences(type_1) == ["val_split: test, stratified"]
+
+
+def test_muon94_has_airbenchs_numbers_after_the_conversion():
+    """It adds up a batch's losses, and divides logits by 256, not 9."""
+    small = _small(_read(ROOT / "flags/beyond/muon94.flags"))
+    _, examples = _examples(32)
+    optimizer = build_learner(small, Split(examples, examples, None, None), classes=10).optimizer
+    rate = float(optimizer.learning_rate)
+    assert (rate, optimizer.momentum, optimizer.nesterov, optimizer.steps) == (
+        pytest.approx(0.24), 0.6, True, 3
+    )  # fmt: skip
+    rest = optimizer.rest
+    assert (rest.momentum, rest.nesterov) == (0.85, True)
+    factors, decays = rest.lr_factors, {"head": 1.0} | rest.wd_factors
+    assert rate * factors["bias"] == pytest.approx(0.053 * 2000, rel=1e-4)
+    assert rate * factors["head"] == pytest.approx(0.67 * 2000 * (9 / 256) ** 2, rel=1e-4)
+    coupled = 2e-6 * 2000 / (1 - 0.85)
+    for group, decay in decays.items():
+        assert rate * factors[group] * rest.weight_decay * decay == pytest.approx(coupled, rel=1e-3)

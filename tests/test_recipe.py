@@ -144,6 +144,8 @@ _BAD_VALUES = [
     ("beta_2", 1.0, "a number from 0.0 to 0.999999"),
     ("epsilon", 0.0, "a number from 1e-30 to 1.0"),
     ("muon_rest", "lion", "one of sgd, adamw"),
+    ("muon_rest_momentum", 0.9, "text on one line"),
+    ("muon_steps", 0, "a whole number from 1 to 100"),
     ("decoupled", 1, "true or false"),
     ("clipnorm", -1.0, "a number from 0.0 to 1000000000.0"),
     ("global_clipnorm", float("inf"), "a number from 0.0 to 1000000000.0"),
@@ -294,6 +296,15 @@ def test_false_may_be_written_in_several_ways(argument):
         ({"optimizer": "sgd", "beta_2": 0.9}, "--beta_2=0.9: must be 0.0 with --optimizer=sgd"),
         ({"optimizer": "muon", "epsilon": 0.1}, "--epsilon=0.1: must be 1e-07 with"),
         ({"muon_rest": "adamw"}, "--muon_rest=adamw: must be sgd with --optimizer=adamw"),
+        ({"muon_steps": 5}, "--muon_steps=5: must be 3 with --optimizer=adamw; it is of muon"),
+        (
+            {"optimizer": "sgd", "muon_rest_momentum": "0.8"},
+            "--muon_rest_momentum=0.8: must be empty with --optimizer=sgd; it is of muon",
+        ),
+        (
+            {"optimizer": "muon", "muon_rest": "adamw", "muon_rest_momentum": "0.8"},
+            "--muon_rest_momentum=0.8: must be empty with --muon_rest=adamw; it is of sgd",
+        ),
         (
             {"clipnorm": 1, "clipvalue": 2},
             "--clipvalue=2: must be 0 with --clipnorm=1: gradients are clipped in one way",
@@ -423,6 +434,7 @@ def test_one_shortcut_kernel_stands_for_all_stacks():
         ("schedule", "[8e-4,0]lni[1e-3,5]", "unknown shape 'lni', allowed: lin, cos, half", 8),
         ("schedule", "cyclic(0.1,3)", "cyclic needs half_cycle", 12),
         ("momentum", "inverse(0.95,1.1)", "momentum must be at most 0.999999, received 1.1", 13),
+        ("muon_rest_momentum", "[0.9,0]lin[1.1,3]", "momentum must be at most 0.999999", 0),
         ("batch_schedule", "[64,0]lin[128,5]", "batch sizes jump", 0),
     ],
 )
@@ -549,6 +561,8 @@ _OTHER_VALUES = {
     "beta_2": 0.95,
     "epsilon": 1e-3,
     "muon_rest": "adamw",
+    "muon_rest_momentum": "0.95",
+    "muon_steps": 5,
     "wd": 0.2,
     "decoupled": False,
     "no_decay": "bias",
@@ -592,6 +606,8 @@ _BESIDE = {
     "momentum": {"optimizer": "sgd", "wd": 0.3},
     "decoupled": {"optimizer": "rmsprop"},
     "muon_rest": {"optimizer": "muon"},
+    "muon_rest_momentum": {"optimizer": "muon", "wd": 0.4},
+    "muon_steps": {"optimizer": "muon", "wd": 0.5},
     "lookahead_alpha": {"lookahead": 5},
     "ema_every": {"ema": 0.9},
     "ema_power": {"ema": 0.9},
@@ -728,6 +744,8 @@ def _values(name, setting):
         )
     if name == "momentum":
         return st.sampled_from(["0.9", "[0.95, 0]lin[0.85, 5]lin[0.95,10]", "cosine(.9)"])
+    if name == "muon_rest_momentum":
+        return st.sampled_from(["", "0.5", "[0.95, 0]lin[0.85, 5]"])
     if name == "batch_schedule":
         return st.sampled_from(["", "[64,0] const [128,3]"])
     if name == "micro_batch":
@@ -797,7 +815,10 @@ def _fit_the_optimizer(values):
         for name in ("beta_1", "beta_2", "epsilon"):
             values.pop(name, None)
     if optimizer != "muon":
-        values.pop("muon_rest", None)
+        for name in ("muon_rest", "muon_rest_momentum", "muon_steps"):
+            values.pop(name, None)
+    if values.get("muon_rest") == "adamw":
+        values.pop("muon_rest_momentum", None)
     for name in ("global_clipnorm", "clipvalue"):
         values.pop(name, None)
     if not values.get("lookahead"):

@@ -302,6 +302,10 @@ class Recipe:
         "(see --lr_factors).",
         choices=("sgd", "adamw"),
     )
+    muon_rest_momentum: str = _setting(
+        "", "Momentum of --muon_rest=sgd, as --momentum, which is then muon's alone; empty: that."
+    )
+    muon_steps: int = _setting(3, "Newton–Schulz steps of muon.", low=1, high=100)
     wd: float = _setting(
         0.19, "Weight decay λ on all variables but those of --no_decay.", low=0.0, high=1000.0
     )
@@ -491,6 +495,12 @@ class Recipe:
         """What `momentum` says, `inverse(…)` made out."""
         return texts.parse_momentum(self.momentum, self.parsed_schedule())
 
+    def parsed_rest_momentum(self) -> spec.Schedule:
+        """What `muon_rest_momentum` says, `momentum` if that is empty."""
+        return texts.parse_momentum(
+            self.muon_rest_momentum or self.momentum, self.parsed_schedule()
+        )
+
     def batch_sizes(self) -> tuple[tuple[int, int], ...]:
         """Pairs (first epoch, batch size)."""
         if not self.batch_schedule:
@@ -515,6 +525,7 @@ class Recipe:
         return values | {
             "schedule": str(self.parsed_schedule()),
             "momentum": str(self.parsed_momentum()),
+            "muon_rest_momentum": str(self.parsed_rest_momentum()),
             "batch_schedule": ",".join(f"{size}@{epoch}" for epoch, size in self.batch_sizes()),
             "no_decay": groups.names_text(groups.parse_names(self.no_decay)),
             "lr_factors": groups.factors_text(groups.parse_factors(self.lr_factors)),

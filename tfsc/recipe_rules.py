@@ -24,6 +24,8 @@ _OF_OPTIMIZERS = {
     "beta_2": ("adamw", "adamwr", "adam", "rmsprop", "adadelta", "lion"),
     "epsilon": ("adamw", "adamwr", "adam", "rmsprop", "adagrad", "adadelta"),
     "muon_rest": ("muon",),
+    "muon_rest_momentum": ("muon",),
+    "muon_steps": ("muon",),
 }
 _GROUPS = {
     "no_decay": groups.parse_names,
@@ -49,6 +51,7 @@ def check(recipe: "Recipe") -> None:
     for name, parse in (
         ("schedule", recipe.parsed_schedule),
         ("momentum", recipe.parsed_momentum),
+        ("muon_rest_momentum", recipe.parsed_rest_momentum),
         ("batch_schedule", recipe.batch_sizes),
     ):
         try:
@@ -115,9 +118,14 @@ def _check_optimizer(recipe: "Recipe") -> None:
         if value != default and not used & set(optimizers):
             rule = _settings(recipe)[setting]
             raise RecipeError(
-                f"--{setting}={rule.text(value)}: must be {rule.text(default)} with "
+                f"--{setting}={rule.text(value)}: must be {rule.text(default) or 'empty'} with "
                 f"--optimizer={name}; it is of {', '.join(optimizers)}"
             )
+    if recipe.muon_rest_momentum and recipe.muon_rest != "sgd":
+        raise RecipeError(
+            f"--muon_rest_momentum={shown(recipe.muon_rest_momentum)}: must be empty with "
+            f"--muon_rest={recipe.muon_rest}; it is of sgd"
+        )
     clips = [n for n in ("clipnorm", "global_clipnorm", "clipvalue") if getattr(recipe, n)]
     if len(clips) > 1:
         raise RecipeError(

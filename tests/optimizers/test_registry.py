@@ -49,6 +49,7 @@ def _built(**settings):
         ("lion", {}, Lion, {"beta_1": 0.9, "beta_2": 0.99}),
         ("lion", {"beta_1": 0.95, "beta_2": 0.98}, Lion, {"beta_1": 0.95, "beta_2": 0.98}),
         ("muon", {"nesterov": True}, Muon, {"momentum": 0.9, "nesterov": True, "steps": 3}),
+        ("muon", {"muon_steps": 5}, Muon, {"momentum": 0.9, "nesterov": False, "steps": 5}),
     ],
 )
 def test_the_recipes_settings_are_the_optimizers(name, settings, kind, expected):
@@ -79,6 +80,16 @@ def test_what_muon_leaves_has_the_same_settings_but_does_not_clip_again(
     expected |= {"nesterov": True} if rest == "sgd" else {}
     assert {setting: config[setting] for setting in expected} == expected
     assert float(optimizer.learning_rate) == pytest.approx(0.01)
+
+
+def test_what_muon_leaves_may_have_a_momentum_of_its_own():
+    recipe = Recipe(optimizer="muon", momentum="0.6", muon_rest_momentum="[0.95,0]lin[0.85,2]")
+    schedule = SegmentSchedule("0.01", steps_per_epoch=10)
+    falling = SegmentSchedule("[0.95,0]lin[0.85,2]", steps_per_epoch=10)
+    optimizer = registry.build(recipe, schedule, 0.6, rest_momentum=falling)
+    assert (optimizer.momentum, optimizer.rest.momentum) == (0.6, falling)
+    optimizer = registry.build(recipe, schedule, 0.6, rest_momentum=0.0)
+    assert (optimizer.momentum, optimizer.rest.momentum) == (0.6, 0.0)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])

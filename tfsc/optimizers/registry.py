@@ -24,10 +24,12 @@ def build(
     schedule: keras.optimizers.schedules.LearningRateSchedule,
     momentum: float | keras.optimizers.schedules.LearningRateSchedule,
     plan: BatchPlan | None = None,
+    rest_momentum: float | keras.optimizers.schedules.LearningRateSchedule | None = None,
 ) -> keras.optimizers.Optimizer:
     """The recipe's optimizer around its schedules.
 
-    The plan tells which step ends an epoch of --freeze_after; without that none is needed.
+    The plan tells which step ends an epoch of --freeze_after; without that none is needed. What
+    muon leaves to sgd has `rest_momentum`, without one `momentum`.
 
     Decay is decoupled unless the recipe says otherwise: θ ← θ − rate·λ·θ, then the step, on every
     variable but those of --no_decay. This λ is the one in seed 000's tables. Names are fixed,
@@ -35,6 +37,8 @@ def build(
     in a process.
     """
     options = _clipping(recipe) | _freezing(recipe, plan)
+    if recipe.optimizer == "muon" and rest_momentum is not None:
+        options["rest_momentum"] = rest_momentum
     optimizer = OPTIMIZERS[recipe.optimizer](recipe, schedule, momentum, **options)
     if recipe.lookahead:
         return Lookahead(optimizer, recipe.lookahead, recipe.lookahead_alpha, name="lookahead")
@@ -129,11 +133,12 @@ def _lion(recipe, schedule, momentum, **rest):
     return Lion(schedule, name="lion", **_betas(recipe), **_decay(recipe), **rest)
 
 
-def _muon(recipe, schedule, momentum, **rest):
+def _muon(recipe, schedule, momentum, rest_momentum=None, **rest):
+    rest_momentum = momentum if rest_momentum is None else rest_momentum
     # Muon clips for both.
     freezing = {name: rest[name] for name in rest if name == "freeze_after"}
-    others = OPTIMIZERS[recipe.muon_rest](recipe, schedule, momentum, **freezing)
-    how = {"momentum": momentum, "nesterov": recipe.nesterov}
+    others = OPTIMIZERS[recipe.muon_rest](recipe, schedule, rest_momentum, **freezing)
+    how = {"momentum": momentum, "nesterov": recipe.nesterov, "steps": recipe.muon_steps}
     return Muon(schedule, rest=others, name="muon", **how, **_decay(recipe), **rest)
 
 

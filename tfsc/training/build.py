@@ -67,9 +67,6 @@ def build_learner(
     """
     keras.utils.set_random_seed(recipe.seed)
     plan = BatchPlan(len(data.train), recipe.batch_sizes())
-    # A momentum that never moves is a number: it takes no operations in the graph.
-    constant = recipe.parsed_momentum().constant()
-    momentum = build_momentum(recipe, plan) if constant is None else constant
     winograd = use_winograd(recipe.winograd, recipe.precision, recipe.xla)
     fused_norm = use_fused_norm(
         recipe.fused_norm, recipe.activation, recipe.precision, recipe.xla, recipe.replicas
@@ -90,7 +87,13 @@ def build_learner(
         label_smoothing=recipe.label_smoothing,
     )
     learner.compile(
-        optimizer=optimizers.build(recipe, build_schedule(recipe, plan), momentum, plan),
+        optimizer=optimizers.build(
+            recipe,
+            build_schedule(recipe, plan),
+            _momentum(recipe, recipe.parsed_momentum(), plan, "momentum"),
+            plan,
+            _momentum(recipe, recipe.parsed_rest_momentum(), plan, "muon_rest_momentum"),
+        ),
         jit_compile=use_xla(recipe.xla) and recipe.replicas == 1,
         steps_per_execution=recipe.steps_per_execution,
     )
@@ -131,6 +134,14 @@ def build_schedule(recipe: Recipe, plan: BatchPlan) -> Schedule:
 def build_momentum(recipe: Recipe, plan: BatchPlan) -> Schedule:
     """The recipe's momentum, likewise."""
     return _build(recipe, recipe.parsed_momentum(), plan, "momentum")
+
+
+def _momentum(
+    recipe: Recipe, parsed: spec.Schedule, plan: BatchPlan, flag: str
+) -> float | Schedule:
+    """A number if it never moves, which takes no operations in the graph."""
+    constant = parsed.constant()
+    return _build(recipe, parsed, plan, flag) if constant is None else constant
 
 
 def _build(recipe: Recipe, parsed: spec.Schedule, plan: BatchPlan, flag: str) -> Schedule:
