@@ -109,9 +109,9 @@ _BAD_VALUES = [
     ("bn_epsilon", -1e-3, "a number from 0.0 to 1.0"),
     ("widths", (64, 0), "whole numbers separated by commas, each from 1 to 4096"),
     ("group_depth", 0, "a whole number from 1 to 8"),
-    ("whiten_images", -1, "a whole number from 0 to 10000000"),
-    ("identity_init", "yes", "true or false"),
-    ("logit_scale", 0.0, "a number from 1e-06 to 1000.0"),
+    ("whiten_images", -2, "a whole number from -1 to 10000000"),
+    ("identity_init", "yes", "one of auto, true, false"),
+    ("logit_scale", -0.1, "a number from 0.0 to 1000.0"),
     ("input_scale", 256.0, "a number from 1.0 to 255.0"),
     ("scale_by", "std", "one of none, channel_std"),
     ("shortcut_kernels", (3, 9, 3), "whole numbers separated by commas, each from 1 to 7"),
@@ -423,6 +423,21 @@ def test_what_muon_leaves_to_adamw_has_adamws_settings():
     assert Recipe(optimizer="muon", muon_rest="adamw", epsilon=0.1, beta_2=0.9).beta_2 == 0.9
 
 
+@pytest.mark.parametrize(
+    ("model", "own"),
+    [
+        ("airbench", {"whiten_images": 5000, "identity_init": "true", "logit_scale": 1 / 9}),
+        ("wide_resnet", {"whiten_images": 0, "identity_init": "false", "logit_scale": 1.0}),
+    ],
+)
+def test_what_a_default_leaves_to_the_network_is_the_same_recipe_when_written_out(model, own):
+    recipe = Recipe(model=model)
+    assert {name: recipe.resolved(name) for name in own} == own
+    assert recipe.digest == Recipe(model=model, **own).digest
+    for name, value in {"whiten_images": 7, "identity_init": "true", "logit_scale": 0.5}.items():
+        assert Recipe(model=model, **{name: value}).resolved(name) == value
+
+
 def test_one_shortcut_kernel_stands_for_all_stacks():
     assert Recipe(stack_units=(2, 2), shortcut_kernels=(1,)).shortcut_kernels == (1, 1)
     assert Recipe(shortcut_kernels=(3,)).digest == Recipe(shortcut_kernels=(3, 3, 3)).digest
@@ -537,8 +552,8 @@ _OTHER_VALUES = {
     "bn_epsilon": 0.01,
     "widths": (64, 128),
     "group_depth": 3,
-    "whiten_images": 0,
-    "identity_init": False,
+    "whiten_images": 100,
+    "identity_init": "true",
     "logit_scale": 0.2,
     "activation": "silu",
     "dropout": 0.1,

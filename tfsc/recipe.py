@@ -38,6 +38,9 @@ def _setting(default: Any, help: str, **rule: Any) -> Any:
 _LIMIT = 10_000_000  # a bound that only a typing error exceeds
 _RESIDUAL = ("resnet_v2", "resnet_smith", "wide_resnet")
 _NORMALIZED = (*_RESIDUAL, "airbench")
+# What a default leaves to the network.
+_PLAIN = {"whiten_images": 0, "identity_init": "false", "logit_scale": 1.0}
+_OWN = {"airbench": {"whiten_images": 5000, "identity_init": "true", "logit_scale": 1 / 9}}
 
 
 @dataclass(frozen=True)
@@ -187,20 +190,24 @@ class Recipe:
         2, "Convolutions in each group.", low=1, high=8, models=("airbench",)
     )
     whiten_images: int = _setting(
-        5000,
-        "Compute the first convolution from so many training images, so that its outputs are "
-        "uncorrelated, and train its bias only; 0: train it like the others.",
-        low=0,
+        -1,
+        "Compute a first 2×2 convolution from so many training images, so that its outputs are "
+        "uncorrelated, and train its bias only; 0: none, airbench's trains like the others. -1: "
+        "the network's own (airbench 5000, the others 0).",
+        low=-1,
         high=_LIMIT,
-        models=("airbench",),
     )
-    identity_init: bool = _setting(
-        True,
-        "Let the first filters of a 3×3 convolution begin as the identity.",
-        models=("airbench",),
+    identity_init: str = _setting(
+        "auto",
+        "Let the first filters of a 3×3 convolution (caffe_cifar10: 5×5) begin as the identity. "
+        "auto: the network's own (airbench true, the others false).",
+        choices=("auto", "true", "false"),
     )
     logit_scale: float = _setting(
-        1 / 9, "Factor on the logits.", low=1e-6, high=1e3, models=("airbench",)
+        0.0,
+        "Factor on the logits; 0: the network's own (airbench 1/9, the others 1).",
+        low=0.0,
+        high=1e3,
     )
     activation: str = _setting(
         "relu", "Activation function.", choices=("relu", "gelu", "silu", "elu", "leaky_relu")
@@ -501,6 +508,13 @@ class Recipe:
             self.muon_rest_momentum or self.momentum, self.parsed_schedule()
         )
 
+    def resolved(self, name: str) -> Any:
+        """A setting of `_OWN`, the network's own value where its default leaves that open."""
+        value = getattr(self, name)
+        if value != getattr(type(self), name):
+            return value
+        return _OWN.get(self.model, _PLAIN)[name]
+
     def batch_sizes(self) -> tuple[tuple[int, int], ...]:
         """Pairs (first epoch, batch size)."""
         if not self.batch_schedule:
@@ -524,6 +538,7 @@ class Recipe:
         }
         return values | {
             "schedule": str(self.parsed_schedule()),
+            **{name: settings()[name].text(self.resolved(name)) for name in _PLAIN},
             "momentum": str(self.parsed_momentum()),
             "muon_rest_momentum": str(self.parsed_rest_momentum()),
             "batch_schedule": ",".join(f"{size}@{epoch}" for epoch, size in self.batch_sizes()),

@@ -81,7 +81,7 @@ def test_wide_resnet_is_built_as_the_recipe_says():
 
 
 def test_airbench_is_built_as_the_recipe_says():
-    network = _build("airbench", group_depth=3, logit_scale=0.5, identity_init=False)
+    network = _build("airbench", group_depth=3, logit_scale=0.5, identity_init="false")
     assert network.get_layer("group1_conv3").filters == 16
     assert network.get_layer("logit_scale").scale == 0.5
     assert np.count_nonzero(network.get_layer("group0_conv1").kernel.numpy() == 0) == 0
@@ -94,6 +94,40 @@ def test_airbench_is_built_as_the_recipe_says():
     np.testing.assert_allclose(kernel, whitening_kernel(images), rtol=1e-3, atol=1e-3)
     trained = _build("airbench", whiten_images=0)
     assert trained.get_layer("stem_conv").kernel.shape == (2, 2, 3, 24)
+
+
+@pytest.mark.parametrize("name", [name for name in registry.NETWORKS if name != "airbench"])
+def test_each_network_may_have_airbenchs_stem_identity_and_logit_scale(name):
+    plain = _build(name, center="channel")
+    network = _build(
+        name, center="channel", whiten_images=15, identity_init="true", logit_scale=0.5
+    )
+    stem = network.get_layer("whitening")
+    scaled = keras.Model(network.input, network.get_layer("scale").output)(TRAIN.images).numpy()
+    kernel = whitening_kernel(scaled[:15])
+    # Networks that scale to 255 whiten what they see.
+    np.testing.assert_allclose(stem.kernel, kernel, rtol=1e-3, atol=1e-3 * np.abs(kernel).max())
+    assert [weight.path for weight in stem.trainable_variables] == ["whitening/bias"]
+    assert stem.output.shape[1:] == (*TRAIN.images.shape[1:3], 24)
+    act = network.get_layer("whitening_act")
+    assert act.activation is keras.activations.relu
+
+    wide = [
+        layer
+        for layer in network.layers
+        if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size[0] > 1
+    ]
+    assert wide and wide[0].input.shape[-1] == 24  # the network's own stem lies behind it
+    for layer in wide:
+        side, _, into, out = layer.kernel.shape
+        same = min(into, out)
+        middle = layer.kernel.numpy()[side // 2, side // 2]
+        np.testing.assert_array_equal(middle[:, :same], np.eye(into, same))
+        others = plain.get_layer(layer.name).kernel.numpy()
+        assert np.count_nonzero(others == 0) == 0
+
+    logits = keras.Model(network.input, network.get_layer("float32_logits").output)(TRAIN.images)
+    np.testing.assert_allclose(network(TRAIN.images), 0.5 * logits.numpy())
 
 
 @pytest.mark.parametrize(
@@ -198,13 +232,18 @@ def test_the_networks_subtract_the_mean_of_the_training_images(name, center):
             (9, 4),
             "--widths=4,16: 2 groups need images of at least 5×5, --dataset=cifar10 has 9×4",
         ),
+        (
+            _recipe("wide_resnet", stack_units=(1,), whiten_images=9),
+            (1, 9),
+            "--whiten_images=9: needs images of at least 2×2, --dataset=cifar10 has 1×9",
+        ),
     ],
 )
 def test_images_that_do_not_suit_are_refused_by_the_rule_and_by_the_network(recipe, shape, rule):
     with pytest.raises(DataError) as caught:
         registry.check_size(recipe, (*shape, 3))
     assert rule in str(caught.value)
-    with pytest.raises(ValueError, match="Received: input_shape"):
+    with pytest.raises(ValueError, match=r"Received: (input_)?shape="):
         registry.build(recipe, Examples(np.zeros((2, *shape, 3), np.uint8), np.zeros(2)), 4)
 
 

@@ -50,16 +50,19 @@ def test_images_without_patches_are_refused(shape):
         whitening_kernel(np.zeros(shape))
 
 
-def test_the_layer_is_a_convolution_of_which_only_the_bias_trains(tmp_path):
+@pytest.mark.parametrize(("padding", "after"), [("valid", 0), ("same", 1)])
+def test_the_layer_is_a_convolution_of_which_only_the_bias_trains(padding, after, tmp_path):
     inputs = keras.Input((6, 7, 3))
-    network = keras.Model(inputs, WhiteningConv2D(24, name="whitening")(inputs))
-    layer = network.layers[1]
+    layer = WhiteningConv2D(24, padding=padding, name="whitening")
+    network = keras.Model(inputs, layer(inputs))
     images = _images(4)
     layer.set_kernel(whitening_kernel(images))
     layer.bias.assign(np.arange(24) / 10)
-    expected = reference.conv(images, layer.kernel.numpy(), layer.bias.numpy(), before=0, after=0)
+    expected = reference.conv(
+        images, layer.kernel.numpy(), layer.bias.numpy(), before=0, after=after
+    )
     np.testing.assert_allclose(network(images), expected, rtol=1e-4, atol=1e-4)
-    assert network.output.shape == (None, 5, 6, 24)
+    assert network.output.shape == (None, 5 + after, 6 + after, 24)
     assert [v.path for v in network.trainable_variables] == ["whitening/bias"]
     layer.trainable = False
     layer.trainable = True
@@ -73,3 +76,5 @@ def test_the_layer_is_a_convolution_of_which_only_the_bias_trains(tmp_path):
 def test_sizes_out_of_range_are_named():
     with pytest.raises(ValueError, match="Received: filters=0, size=2"):
         WhiteningConv2D(0)
+    with pytest.raises(ValueError, match=r"'valid' or 'same'\. Received: 'full'"):
+        WhiteningConv2D(24, padding="full")

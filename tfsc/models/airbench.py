@@ -8,10 +8,7 @@ from keras import initializers, layers, regularizers
 
 from tfsc.models import parts
 from tfsc.models.activation import FusedActivation
-from tfsc.models.identity_filters import IdentityFilters
-from tfsc.models.whitening import WhiteningConv2D
-
-_STEM = 2  # side of the first convolution's kernel
+from tfsc.models.whitening import SIZE
 
 
 def least_size(widths: Sequence[int]) -> int:
@@ -50,8 +47,8 @@ def airbench(
     the dense layer have no bias, BatchNorm has no scale. Weights are PyTorch's defaults, uniform
     within ±1/√fan_in, except the identity's. Depth 3 is airbench96 without its residual sums.
 
-    The stem is computed in float32: filters of faint directions amplify their input up to 45 times,
-    and with it what bfloat16 would round off. So is the dense layer, which costs nothing.
+    The stem is computed in float32 (see `parts.whitened`), and so is the dense layer, which costs
+    nothing.
 
     Args:
         input_shape: (height, width, channels) of raw images, uint8 or float 0–255.
@@ -89,7 +86,6 @@ def airbench(
         return {"kernel_regularizer": regularizers.L2(l2) if l2 else None}
 
     def conv(x, filters, name):
-        initializer = IdentityFilters(_torch_uniform()) if identity_init else _torch_uniform()
         return parts.conv3x3(
             x,
             filters,
@@ -97,7 +93,7 @@ def airbench(
             name,
             winograd,
             use_bias=False,
-            kernel_initializer=initializer,
+            kernel_initializer=parts.initializer(_torch_uniform(), identity_init),
             **arguments(),
         )
 
@@ -108,19 +104,16 @@ def airbench(
 
     inputs, x = parts.images(input_shape, mean, input_scale)
     if whitening is None:
-        stem = layers.Conv2D(
-            2 * _STEM**2 * input_shape[2],
-            _STEM,
+        x = layers.Conv2D(
+            2 * SIZE**2 * input_shape[2],
+            SIZE,
             kernel_initializer=_torch_uniform(),
             dtype="float32",
             name="stem_conv",
             **arguments(),
-        )
-        x = stem(x)
+        )(x)
     else:
-        stem = WhiteningConv2D(whitening.shape[-1], _STEM, dtype="float32", name="whitening")
-        x = stem(x)
-        stem.set_kernel(whitening)
+        x = parts.whitened(x, whitening, "valid")
     x = FusedActivation(activation, name="stem_act")(x)
     for group, width in enumerate(widths):
         for index in range(1, group_depth + 1):
@@ -136,12 +129,11 @@ def airbench(
         classes,
         dropout,
         dropout_seed,
+        logit_scale,
         use_bias=False,
         kernel_initializer=_torch_uniform(),
         dtype="float32",
     )
-    if logit_scale != 1:
-        outputs = layers.Rescaling(logit_scale, dtype="float32", name="logit_scale")(outputs)
     return keras.Model(inputs, outputs, name="airbench")
 
 

@@ -17,6 +17,9 @@ def caffe_cifar10(
     l2: float = 0.0,
     mean: float | np.ndarray = 0.0,
     input_scale: float | np.ndarray = 255.0,
+    whitening: np.ndarray | None = None,
+    identity_init: bool = False,
+    logit_scale: float = 1.0,
     dropout: float = 0.0,
     dropout_seed: int = 0,
 ) -> keras.Model:
@@ -39,6 +42,11 @@ def caffe_cifar10(
             0.004 is l2 = 0.002: its gradient is weight_decay·w.
         mean: subtracted after scaling to 0–1; a number, [channels] or [height, width, channels].
         input_scale: factor on what is left; 255 is Caffe's raw range.
+        whitening: kernel of a convolution before the first (see `whitening_kernel`), with an
+            activation; only its bias trains. None: none.
+        identity_init: whether filter i of a 5×5 convolution begins as the identity of channel i, as
+            far as there are input channels.
+        logit_scale: factor on the logits.
         dropout: rate before the dense layer.
         dropout_seed: of its masks.
 
@@ -62,7 +70,9 @@ def caffe_cifar10(
             filters,
             5,
             padding="same",
-            kernel_initializer=initializers.RandomNormal(stddev=deviation),
+            kernel_initializer=parts.initializer(
+                initializers.RandomNormal(stddev=deviation), identity_init
+            ),
             kernel_regularizer=regularizers.L2(l2) if l2 else None,
             bias_regularizer=regularizers.L2(l2) if l2 else None,
             name=name,
@@ -71,7 +81,7 @@ def caffe_cifar10(
     def activate(x, name):
         return layers.Activation(activation, name=name)(x)
 
-    inputs, x = parts.images(input_shape, mean, input_scale)
+    inputs, x = parts.images(input_shape, mean, input_scale, whitening, activation)
     x = _pool(conv(x, 32, 1e-4, "conv1"), layers.MaxPooling2D, "pool1")
     x = LocalResponse(3, 5e-5, 0.75, name="norm1")(activate(x, "act1"))
     x = activate(conv(x, 32, 0.01, "conv2"), "act2")
@@ -83,6 +93,7 @@ def caffe_cifar10(
         classes,
         dropout,
         dropout_seed,
+        logit_scale,
         kernel_initializer=initializers.RandomNormal(stddev=0.01),
         kernel_regularizer=regularizers.L2(250 * l2) if l2 else None,
     )

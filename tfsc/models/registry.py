@@ -11,6 +11,7 @@ from tfsc.models.airbench import airbench, least_size
 from tfsc.models.caffe_cifar10 import LEAST_SIZE, caffe_cifar10
 from tfsc.models.resnet_smith import resnet_smith
 from tfsc.models.resnet_v2 import resnet_v2
+from tfsc.models.whitening import SIZE as WHITENED
 from tfsc.models.whitening import whitening_kernel
 from tfsc.models.wide_resnet import wide_resnet
 from tfsc.recipe import Recipe
@@ -37,13 +38,22 @@ def build(
 
 def _shared(recipe: Recipe, train: Examples, classes: int) -> dict[str, Any]:
     """The arguments that every network takes."""
+    mean = image_mean(train.images, recipe.center)
+    scale = image_scale(train.images, recipe.input_scale, recipe.scale_by)
+    whitening = None
+    if count := recipe.resolved("whiten_images"):
+        chosen = train.images[:count].astype(np.float32) / 255
+        whitening = whitening_kernel((chosen - mean) * scale)
     return {
         "input_shape": train.images.shape[1:],
         "classes": classes,
         "activation": recipe.activation,
         "l2": recipe.l2,
-        "mean": image_mean(train.images, recipe.center),
-        "input_scale": image_scale(train.images, recipe.input_scale, recipe.scale_by),
+        "mean": mean,
+        "input_scale": scale,
+        "whitening": whitening,
+        "identity_init": recipe.resolved("identity_init") == "true",
+        "logit_scale": recipe.resolved("logit_scale"),
         "dropout": recipe.dropout,
         "dropout_seed": recipe.seed,
     }
@@ -103,19 +113,11 @@ def _caffe_cifar10(
 def _airbench(
     recipe: Recipe, train: Examples, classes: int, native: dict[str, bool]
 ) -> keras.Model:
-    shared = _shared(recipe, train, classes)
-    whitening = None
-    if recipe.whiten_images:
-        chosen = train.images[: recipe.whiten_images].astype(np.float32) / 255
-        whitening = whitening_kernel((chosen - shared["mean"]) * shared["input_scale"])
     return airbench(
-        **shared,
+        **_shared(recipe, train, classes),
         **_norms(recipe),
         widths=recipe.widths,
         group_depth=recipe.group_depth,
-        whitening=whitening,
-        identity_init=recipe.identity_init,
-        logit_scale=recipe.logit_scale,
         **native,
     )
 
@@ -139,6 +141,11 @@ def check_size(recipe: Recipe, image_shape: tuple[int, ...]) -> None:
     has = f"--dataset={recipe.dataset} has {height}×{width}"
     if min(height, width) <= recipe.crop:
         raise DataError(f"--crop={recipe.crop}: must be below height and width, {has}")
+    if recipe.resolved("whiten_images") and min(height, width) < WHITENED:
+        raise DataError(
+            f"--whiten_images={recipe.whiten_images}: needs images of at least "
+            f"{WHITENED}×{WHITENED}, {has}"
+        )
     if recipe.model == "caffe_cifar10":
         if min(height, width) < LEAST_SIZE:
             raise DataError(

@@ -23,6 +23,9 @@ def resnet_smith(
     l2: float = 0.0,
     mean: float | np.ndarray = 0.0,
     input_scale: float | np.ndarray = 1.0,
+    whitening: np.ndarray | None = None,
+    identity_init: bool = False,
+    logit_scale: float = 1.0,
     dropout: float = 0.0,
     dropout_seed: int = 0,
     winograd: bool = False,
@@ -56,6 +59,11 @@ def resnet_smith(
         l2: penalty l2·Σw² on convolution kernels.
         mean: subtracted after scaling to 0–1; a number, [channels] or [height, width, channels].
         input_scale: factor on what is left; 255 for the raw range of the original.
+        whitening: kernel of a convolution before the stem (see `whitening_kernel`), with an
+            activation; only its bias trains. None: none.
+        identity_init: whether filter i of a 3×3 convolution begins as the identity of channel i, as
+            far as there are input channels.
+        logit_scale: factor on the logits.
         dropout: rate before the dense layer.
         dropout_seed: of its masks.
         winograd: whether 3×3 convolutions of stride 1, but for the first, are `WinogradConv2D`.
@@ -77,7 +85,9 @@ def resnet_smith(
         arguments = {
             "use_bias": bias,
             # New for each layer: a shared object gives equal shapes equal weights.
-            "kernel_initializer": initializers.VarianceScaling(2, "fan_in", "untruncated_normal"),
+            "kernel_initializer": parts.initializer(
+                initializers.VarianceScaling(2, "fan_in", "untruncated_normal"), identity_init
+            ),
             "kernel_regularizer": penalty,
         }
         if stride > 1 and downsampling == "tensorflow":
@@ -102,7 +112,7 @@ def resnet_smith(
         x = layers.Add(name=f"{name}_add")([x, y])
         return layers.Activation(activation, name=f"{name}_act2")(x)
 
-    inputs, x = parts.images(input_shape, mean, input_scale)
+    inputs, x = parts.images(input_shape, mean, input_scale, whitening, activation)
     x = conv(x, 16, 1, "stem_conv", conv_bias != "none")
     x = normalize_and_activate(x, "stem_bn", "stem_act")
 
@@ -118,7 +128,8 @@ def resnet_smith(
                 x = block(x, filters, 1, name)
 
     x = layers.GlobalAveragePooling2D(name="pool")(x)
-    outputs = parts.logits(x, classes, dropout, dropout_seed, kernel_initializer="lecun_uniform")
+    head = {"kernel_initializer": "lecun_uniform"}
+    outputs = parts.logits(x, classes, dropout, dropout_seed, logit_scale, **head)
     return keras.Model(inputs, outputs, name="resnet_smith")
 
 

@@ -24,6 +24,9 @@ def resnet_v2(
     l2: float = 0.0,
     mean: float | np.ndarray = 0.0,
     input_scale: float | np.ndarray = 1.0,
+    whitening: np.ndarray | None = None,
+    identity_init: bool = False,
+    logit_scale: float = 1.0,
     bn_momentum: float = 0.99,
     bn_epsilon: float = 1e-3,
     dropout: float = 0.0,
@@ -55,6 +58,11 @@ def resnet_v2(
         input_scale: factor on what is left.
         bn_momentum: of BatchNorm's moving statistics.
         bn_epsilon: added to BatchNorm's variance.
+        whitening: kernel of a convolution before the stem (see `whitening_kernel`), with an
+            activation; only its bias trains. None: none.
+        identity_init: whether filter i of a 3×3 convolution begins as the identity of channel i, as
+            far as there are input channels.
+        logit_scale: factor on the logits.
         dropout: rate before the dense layer.
         dropout_seed: of its masks.
         winograd: whether 3×3 convolutions of stride 1, but for the first, are `WinogradConv2D`.
@@ -80,7 +88,7 @@ def resnet_v2(
             kernel,
             strides=stride,
             padding="same",
-            kernel_initializer="he_normal",
+            kernel_initializer=parts.initializer("he_normal", identity_init and kernel == 3),
             kernel_regularizer=penalty,
             name=name,
         )(x)
@@ -106,7 +114,7 @@ def resnet_v2(
         x = conv(x, out_filters, kernel, stride, f"{name}_shortcut_conv")
         return OwnGradient(name=f"{name}_shortcut")(x)
 
-    inputs, x = parts.images(input_shape, mean, input_scale)
+    inputs, x = parts.images(input_shape, mean, input_scale, whitening, activation)
     x = activate(conv(x, 16, 3, 1, "stem_conv"), "stem")
 
     filters = 16
@@ -129,7 +137,8 @@ def resnet_v2(
     x = activate(x, "head")
     x = layers.GlobalAveragePooling2D(name="pool")(x) if pooling == "avg" else x
     x = layers.Flatten(name="flatten")(x)
-    outputs = parts.logits(x, classes, dropout, dropout_seed, kernel_initializer="he_normal")
+    head = {"kernel_initializer": "he_normal"}
+    outputs = parts.logits(x, classes, dropout, dropout_seed, logit_scale, **head)
     return keras.Model(inputs, outputs, name="resnet_v2")
 
 

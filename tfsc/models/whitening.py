@@ -5,10 +5,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.lib.stride_tricks import sliding_window_view
 
+SIZE = 2  # side of the patches
 _CHUNK = 250  # images whose patches lie in memory at once
 
 
-def whitening_kernel(images: np.ndarray, size: int = 2, epsilon: float = 5e-4) -> np.ndarray:
+def whitening_kernel(images: np.ndarray, size: int = SIZE, epsilon: float = 5e-4) -> np.ndarray:
     """Filters whose outputs on these images are uncorrelated, with mean squares of 1.
 
         M = mean over all patches p of p·pᵀ,  M·vₖ = λₖ·vₖ,  wₖ = vₖ/√(λₖ + ε)
@@ -56,7 +57,7 @@ def whitening_kernel(images: np.ndarray, size: int = 2, epsilon: float = 5e-4) -
 
 @keras.saving.register_keras_serializable("tfsc")
 class WhiteningConv2D(keras.layers.Layer):
-    """A convolution without padding whose kernel never trains; its bias does.
+    """A convolution whose kernel never trains; its bias does.
 
     The kernel is a weight like any other, saved and restored, but no optimizer sees it: it has no
     gradient and no decay. It is zero until `set_kernel`.
@@ -64,6 +65,7 @@ class WhiteningConv2D(keras.layers.Layer):
     Args:
         filters: number of output channels.
         size: of the square kernel.
+        padding: "valid", or "same": maps as large as the image.
 
     Example:
         >>> layer = WhiteningConv2D(24, 2)
@@ -71,13 +73,15 @@ class WhiteningConv2D(keras.layers.Layer):
         >>> layer.set_kernel(whitening_kernel(images))
     """
 
-    def __init__(self, filters: int, size: int = 2, **kwargs):
+    def __init__(self, filters: int, size: int = SIZE, padding: str = "valid", **kwargs):
         super().__init__(**kwargs)
         if filters < 1 or size < 1:
             raise ValueError(
                 f"filters and size must be at least 1. Received: filters={filters}, size={size}"
             )
-        self.filters, self.size = filters, size
+        if padding not in ("valid", "same"):
+            raise ValueError(f"padding must be 'valid' or 'same'. Received: {padding!r}")
+        self.filters, self.size, self.padding = filters, size, padding
 
     def build(self, input_shape):
         shape = (self.size, self.size, input_shape[-1], self.filters)
@@ -93,11 +97,17 @@ class WhiteningConv2D(keras.layers.Layer):
 
     def call(self, inputs):
         kernel, bias = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias)
-        return tf.nn.bias_add(tf.nn.conv2d(inputs, kernel, 1, "VALID"), bias)
+        return tf.nn.bias_add(tf.nn.conv2d(inputs, kernel, 1, self.padding.upper()), bias)
 
     def compute_output_shape(self, input_shape):
         count, height, width, _ = input_shape
-        return (count, height - self.size + 1, width - self.size + 1, self.filters)
+        border = self.size - 1 if self.padding == "valid" else 0
+        return (count, height - border, width - border, self.filters)
 
     def get_config(self):
-        return {**super().get_config(), "filters": self.filters, "size": self.size}
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "size": self.size,
+            "padding": self.padding,
+        }

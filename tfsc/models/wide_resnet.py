@@ -20,6 +20,9 @@ def wide_resnet(
     l2: float = 0.0,
     mean: float | np.ndarray = 0.0,
     input_scale: float | np.ndarray = 1.0,
+    whitening: np.ndarray | None = None,
+    identity_init: bool = False,
+    logit_scale: float = 1.0,
     dropout: float = 0.0,
     dropout_seed: int = 0,
     winograd: bool = False,
@@ -47,6 +50,11 @@ def wide_resnet(
         l2: penalty l2·Σw² on convolution kernels.
         mean: subtracted after scaling to 0–1; a number, [channels] or [height, width, channels].
         input_scale: factor on what is left.
+        whitening: kernel of a convolution before the stem (see `whitening_kernel`), with an
+            activation; only its bias trains. None: none.
+        identity_init: whether filter i of a 3×3 convolution begins as the identity of channel i, as
+            far as there are input channels.
+        logit_scale: factor on the logits.
         dropout: rate before the dense layer.
         dropout_seed: of its masks.
         winograd: whether 3×3 convolutions of stride 1, but for the first, are `WinogradConv2D`.
@@ -62,16 +70,17 @@ def wide_resnet(
     """
     _check(input_shape, stack_units, width)
 
-    def arguments():
+    def arguments(identity=False):
         # New for each layer: a shared initializer gives equal shapes equal weights.
+        normal = initializers.VarianceScaling(2, "fan_out", "untruncated_normal")
         return {
             "use_bias": False,
-            "kernel_initializer": initializers.VarianceScaling(2, "fan_out", "untruncated_normal"),
+            "kernel_initializer": parts.initializer(normal, identity),
             "kernel_regularizer": regularizers.L2(l2) if l2 else None,
         }
 
     def conv3x3(x, filters, stride, name):
-        return parts.conv3x3(x, filters, stride, name, winograd, **arguments())
+        return parts.conv3x3(x, filters, stride, name, winograd, **arguments(identity_init))
 
     def activate(x, name):
         names = f"{name}_bn", f"{name}_act"
@@ -88,7 +97,7 @@ def wide_resnet(
         y = conv3x3(activate(y, f"{name}_pre2"), filters, 1, f"{name}_conv2")
         return layers.Add(name=f"{name}_add")([shortcut, y])
 
-    inputs, x = parts.images(input_shape, mean, input_scale)
+    inputs, x = parts.images(input_shape, mean, input_scale, whitening, activation)
     x = conv3x3(x, 16, 1, "stem_conv")
     for stack, units in enumerate(stack_units):
         for index in range(units):
@@ -97,8 +106,8 @@ def wide_resnet(
 
     x = layers.GlobalAveragePooling2D(name="pool")(activate(x, "head"))
     # Torch's nn.Linear: uniform within ±1/√fan_in.
-    initializer = initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
-    outputs = parts.logits(x, classes, dropout, dropout_seed, kernel_initializer=initializer)
+    head = {"kernel_initializer": initializers.VarianceScaling(1 / 3, "fan_in", "uniform")}
+    outputs = parts.logits(x, classes, dropout, dropout_seed, logit_scale, **head)
     return keras.Model(inputs, outputs, name="wide_resnet")
 
 
