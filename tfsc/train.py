@@ -13,7 +13,12 @@ from tfsc import cli, recipe, recipe_flags
 
 def main() -> None:
     run_recipe = recipe.Recipe.from_flags()
-    # TensorFlow is imported only now, so that --help and errors in flags come at once.
+    # Imports come when they are needed: --help and errors in flags at once, and that a run is done,
+    # or another recipe's in its place, without TensorFlow.
+    from tfsc.reporting.finished import finished
+
+    if finished(run_recipe):
+        return
     cli.import_tensorflow()
     from tfsc.training.run import run
 

@@ -6,15 +6,17 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from tfsc import files
-from tfsc.data.split import Split
 from tfsc.errors import RecipeError, RunDirectoryError
 from tfsc.recipe import Recipe
+
+if TYPE_CHECKING:  # it imports scikit-learn, which takes a second
+    from tfsc.data.split import Split
 
 
 class RunDirectory:
@@ -149,7 +151,7 @@ class RunDirectory:
         text = pd.DataFrame(history).to_csv(index=False, lineterminator="\n")
         files.write_text(self.path / "metrics.csv", text)
 
-    def write_split(self, split: Split, data_digest: str) -> None:
+    def write_split(self, split: "Split", data_digest: str) -> None:
         """Save which examples train and validate; a resumed run must have the same.
 
         Raises:

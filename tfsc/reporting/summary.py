@@ -23,6 +23,15 @@ def transition_epochs(history: list[dict[str, Any]], threshold: float) -> dict[s
     }
 
 
+def result(summary: dict[str, Any]) -> str:
+    """A finished run's summary in a line."""
+    final, best = summary["final"], summary["best"]
+    return (
+        f"validation accuracy {final['val_accuracy']:.4f} after epoch {final['epoch']}, best "
+        f"{best['val_accuracy']:.4f} at epoch {best['epoch']}"
+    )
+
+
 def summarize(
     history: list[dict[str, Any]],
     status: str,

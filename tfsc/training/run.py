@@ -31,10 +31,11 @@ from tfsc.models.winograd import WinogradConv2D
 from tfsc.recipe import Recipe
 from tfsc.reporting.energy import NOTHING_YET, GpuMeter, Usage
 from tfsc.reporting.events import EventWriter
+from tfsc.reporting.finished import finished, said_if_done
 from tfsc.reporting.plots import plot_curves
 from tfsc.reporting.provenance import provenance
 from tfsc.reporting.run_directory import RunDirectory
-from tfsc.reporting.summary import evaluated, summarize
+from tfsc.reporting.summary import evaluated, result, summarize
 from tfsc.training.build import build_data, build_learner, total_steps
 from tfsc.training.callbacks import ProgressLine, RestoreMetrics, StepLog, StopOnSignal, duration
 from tfsc.training.checkpoint import CheckpointStore
@@ -56,11 +57,8 @@ def run(recipe: Recipe) -> dict[str, Any]:
         TfscError: whatever a person can mend; `Diverged` and `Interrupted` leave a run directory
             that says so.
     """
-    directory = RunDirectory(recipe)
-    if directory.is_begun():
-        with directory:  # which refuses another recipe's, too, before a network is built
-            if summary := _if_done(directory):
-                return summary
+    if summary := finished(recipe):  # which refuses another recipe's before a network is built
+        return summary
     # Whatever a person can mend is found before a run directory is made.
     strategy = replica_strategy(recipe.replicas)
     set_precision(recipe.precision)
@@ -68,26 +66,15 @@ def run(recipe: Recipe) -> dict[str, Any]:
     data, pipeline = build_data(recipe, source)
     with strategy.scope():
         learner = build_learner(recipe, data, len(source.class_names), pipeline.resident)
+    directory = RunDirectory(recipe)
     with directory, StopOnSignal() as signals:
-        if summary := _if_done(directory):  # by another process, in the meantime
+        if summary := said_if_done(directory):  # by another process, in the meantime
             return summary
         directory.write_split(data, source.digest)
         native = _in_cpp(learner.network)
         directory.add_provenance(provenance(source, recipe.digest, native))
         evaluation = evaluation_batches(data.val)
         return _Run(recipe, directory, source, pipeline, evaluation, learner, signals).train()
-
-
-def _if_done(directory: RunDirectory) -> dict[str, Any]:
-    """The summary of a run that is done, which is said; else nothing."""
-    summary = directory.summary()
-    if summary.get("status") != "done" or not {"final", "best"} <= summary.keys():
-        return {}
-    print(
-        f"{directory.path}: done already, {_result(summary)}; "
-        "`python -m tfsc.export` exports its checkpoints"
-    )
-    return summary
 
 
 def _in_cpp(network: keras.Model) -> dict[str, bool]:
@@ -179,7 +166,7 @@ class _Run:
                 f"--batch_size={self.recipe.batch_size}: out of memory: {one_line(error)}; "
                 "take a smaller batch or network"
             ) from error
-        self.say(f"done: {_result(summary)}")
+        self.say(f"done: {result(summary)}")
         return summary
 
     def train_and_export(self) -> None:
@@ -417,11 +404,3 @@ def _speed(images_per_second: float | None) -> str:
 def _rounded(metrics: dict[str, Any]) -> dict[str, float]:
     """Metrics as recorded: float32 has no more than seven digits."""
     return {name: float(f"{float(value):.7g}") for name, value in metrics.items()}
-
-
-def _result(summary: dict[str, Any]) -> str:
-    final, best = summary["final"], summary["best"]
-    return (
-        f"validation accuracy {final['val_accuracy']:.4f} after epoch {final['epoch']}, best "
-        f"{best['val_accuracy']:.4f} at epoch {best['epoch']}"
-    )
