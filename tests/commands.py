@@ -1,9 +1,13 @@
 """What the end-to-end tests share: run a command as a user does, and read what it left."""
 
 import csv
+import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
+import tempfile
+import unittest.mock
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +28,10 @@ TINY = (
 )
 
 
+_WARM = multiprocessing.get_context("forkserver")
+_WARM.set_forkserver_preload(["tensorflow", "keras", "pandas", "sklearn.model_selection"])
+
+
 def command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", f"tfsc.{module}", *arguments]
 
@@ -42,6 +50,38 @@ def call(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
         text=True,
         timeout=300,
     )
+
+
+def call_warm(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    """The same in a fork of a process that has imported TensorFlow, which takes seconds.
+
+    What a command imports, and what TensorFlow says meanwhile, is not seen here.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [Path(folder) / name for name in ("stdout", "stderr")]
+        process = _WARM.Process(
+            target=_run_here, args=(f"tfsc.{module}", arguments, cwd, environment(), outputs)
+        )
+        # As a command imports TensorFlow: it reads this once.
+        with unittest.mock.patch.dict(os.environ, TF_CPP_MIN_LOG_LEVEL="1"):
+            process.start()
+        process.join(300)
+        process.kill()  # it has ended, or hangs
+        process.join()
+        texts = [path.read_text(encoding="utf-8") for path in outputs]
+        return subprocess.CompletedProcess(command(module, *arguments), process.exitcode, *texts)
+
+
+def _run_here(module, arguments, cwd, variables, outputs) -> None:
+    """Be `python -m module`, in a process that has nothing else to do."""
+    for number, path in enumerate(outputs, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.path.insert(0, str(ROOT))
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def last_arrays(run_dir: Path) -> dict[str, np.ndarray]:

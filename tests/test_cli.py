@@ -467,6 +467,7 @@ def _assert_recipe_or_plain_refusal(arguments):
         texts = (
             "schedule",
             "momentum",
+            "muon_rest_momentum",
             "batch_schedule",
             "no_decay",
             "lr_factors",

@@ -7,13 +7,13 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
-from commands import TINY, call, metrics
+from commands import TINY, call, call_warm, metrics
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("evaluate")
-    result = call("train", *TINY, "--val_split=stratified", "--run_dir=run", cwd=folder)
+    result = call_warm("train", *TINY, "--val_split=stratified", "--run_dir=run", cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder / "run"
 
@@ -48,7 +48,7 @@ def test_the_report_has_tables_and_a_picture(run, report):
 
 
 def test_the_keras_file_scores_the_same(run, report):
-    result = call(
+    result = call_warm(
         "evaluate", "--export=run/export/network.keras", "--out=keras-report", cwd=run.parent
     )
     assert result.returncode == 0, result.stderr
@@ -59,7 +59,7 @@ def test_the_keras_file_scores_the_same(run, report):
 def test_any_checkpoint_can_be_exported(run):
     result = call("export", "--run_dir=run", "--checkpoint=8", "--weights=ema", cwd=run.parent)
     assert result.returncode == 0, result.stderr
-    result = call("evaluate", "--export=run/export-8-ema", "--out=ema-report", cwd=run.parent)
+    result = call_warm("evaluate", "--export=run/export-8-ema", "--out=ema-report", cwd=run.parent)
     assert result.returncode == 0, result.stderr
     scores = json.loads((run.parent / "ema-report" / "evaluation.json").read_text())
     row = metrics(run)[1]
@@ -69,7 +69,7 @@ def test_any_checkpoint_can_be_exported(run):
 
 def test_a_report_that_cannot_be_written_is_a_one_line_error(run):
     (run.parent / "taken").write_text("a file")
-    result = call("evaluate", "--export=run/export", "--out=taken", cwd=run.parent)
+    result = call_warm("evaluate", "--export=run/export", "--out=taken", cwd=run.parent)
     assert result.returncode == 1
     assert result.stderr.splitlines() == ["tfsc.evaluate: taken: File exists"]
 
@@ -87,7 +87,7 @@ def test_bad_models_are_one_line_errors(run, module, arguments, message):
     broken = run.parent / "broken"
     broken.mkdir(exist_ok=True)
     (broken / "saved_model.pb").write_bytes(b"\x08\x01garbage")
-    result = call(module, *arguments, cwd=run.parent)
+    result = call_warm(module, *arguments, cwd=run.parent)
     assert result.returncode == 1, result.stderr
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1, result.stderr

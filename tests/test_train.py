@@ -16,6 +16,7 @@ from commands import (
     TINY,
     assert_same_run,
     call,
+    call_warm,
     command,
     environment,
     metrics,
@@ -127,7 +128,7 @@ def test_a_replay_of_recipe_flags_that_is_stopped_and_resumed_has_the_same_bits(
     summary = json.loads((folder / "stopped/summary.json").read_text())
     assert summary["status"] == "interrupted"
     assert "Traceback" not in (folder / "stopped.txt").read_text()
-    result = call("train", *arguments, cwd=folder)
+    result = call_warm("train", *arguments, cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "resuming after step" in result.stdout
     assert_same_run(finished, folder / "stopped")
@@ -143,7 +144,7 @@ def test_another_recipe_is_refused_and_names_the_difference(finished):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(finished, fault):
-    result = call(
+    result = call_warm(
         "train",
         *TINY,
         "--optimizer=sgd",
@@ -165,7 +166,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(finished, fault):
 
 
 def test_errors_in_data_come_before_a_run_directory_is_made(tmp_path):
-    result = call("train", *TINY, "--train_examples=5000", "--run_dir=run", cwd=tmp_path)
+    result = call_warm("train", *TINY, "--train_examples=5000", "--run_dir=run", cwd=tmp_path)
     assert result.returncode == 1
     assert result.stderr.splitlines() == [
         "tfsc.train: --train_examples=5000: must be at most the 1437 training examples"
