@@ -20,8 +20,9 @@ from tfsc.training.checkpoint import CheckpointStore
 def _recipe(run_dir):
     return Recipe(
         dataset="digits",
-        stack_units=(1,),
-        pooling="avg",
+        model="airbench",
+        widths=(4,),
+        whiten_images=50,
         train_examples=100,
         batch_size=25,
         epochs=2,
