@@ -438,6 +438,13 @@ def test_what_a_default_leaves_to_the_network_is_the_same_recipe_when_written_ou
         assert Recipe(model=model, **{name: value}).resolved(name) == value
 
 
+def test_the_rest_of_muon_has_its_momentum_unless_it_has_another():
+    muon = Recipe(optimizer="muon", momentum="0.6")
+    assert str(muon.parsed_rest_momentum()) == str(muon.parsed_momentum())
+    assert muon.digest == muon.replace(muon_rest_momentum="[0.6, 0]").digest
+    assert muon.digest != muon.replace(muon_rest_momentum="0.85").digest
+
+
 def test_one_shortcut_kernel_stands_for_all_stacks():
     assert Recipe(stack_units=(2, 2), shortcut_kernels=(1,)).shortcut_kernels == (1, 1)
     assert Recipe(shortcut_kernels=(3,)).digest == Recipe(shortcut_kernels=(3, 3, 3)).digest

@@ -536,11 +536,12 @@ class Recipe:
             for name, setting in settings().items()
             if setting.identity
         }
+        momentum, rest_momentum = str(self.parsed_momentum()), str(self.parsed_rest_momentum())
         return values | {
             "schedule": str(self.parsed_schedule()),
             **{name: settings()[name].text(self.resolved(name)) for name in _PLAIN},
-            "momentum": str(self.parsed_momentum()),
-            "muon_rest_momentum": str(self.parsed_rest_momentum()),
+            "momentum": momentum,
+            "muon_rest_momentum": "" if rest_momentum == momentum else rest_momentum,
             "batch_schedule": ",".join(f"{size}@{epoch}" for epoch, size in self.batch_sizes()),
             "no_decay": groups.names_text(groups.parse_names(self.no_decay)),
             "lr_factors": groups.factors_text(groups.parse_factors(self.lr_factors)),

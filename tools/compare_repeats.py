@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tfsc.errors import TfscError  # noqa: E402
+from tfsc.recipe import Recipe  # noqa: E402
 from tfsc.reporting.repeats import Spread, spread  # noqa: E402
 from tfsc.reporting.run_directory import read_json  # noqa: E402
 
@@ -154,7 +155,12 @@ def _spread(repeats: Repeats, column: str) -> Spread:
 
 
 def changes(first: dict[str, str], other: dict[str, str]) -> str:
-    """The flags of `other` that differ from `first`."""
+    """The flags of `other` that differ from `first`.
+
+    One that only a later record has was added since: before, all did what is its default now.
+    """
+    default = Recipe().identity()
+    first, other = default | first, default | other
     names = [name for name in {**first, **other} if first.get(name) != other.get(name)]
     return " ".join(f"--{name}={other.get(name, '')}" for name in names)
 

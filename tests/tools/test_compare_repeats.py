@@ -57,6 +57,14 @@ def test_single_runs_have_no_interval(write, tmp_path, capsys):
     assert "| b | 0.8000 | 1 | -0.1000 | `--epochs=6` |" in capsys.readouterr().out
 
 
+def test_a_flag_that_a_record_of_before_does_not_have_had_todays_default(write, tmp_path, capsys):
+    runs = [write("a", [0.9]), write("b", [0.8], muon_steps="3"), write("c", [0.8], muon_steps="5")]
+    compare_repeats.main([*runs, f"--out={tmp_path / 'table'}"])
+    _, _, _, b, c, _ = capsys.readouterr().out.splitlines()
+    assert b == "| b | 0.8000 | 1 | -0.1000 |  |"
+    assert c.endswith("| `--muon_steps=5` |")
+
+
 def test_several_columns_over_a_number_of_the_recipe(write, tmp_path, capsys, monkeypatch):
     runs = [write("long", [0.92, 0.93], epochs="10"), write("short", [0.8, 0.82], epochs="3")]
     drawn = []
