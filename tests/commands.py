@@ -56,10 +56,13 @@ def call(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
 def call_warm(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     """The same in a fork of a process that has imported TensorFlow, which takes seconds.
 
-    What a command imports, and what TensorFlow says meanwhile, is not seen here.
+    What a command imports, and what is said meanwhile, is not seen here; nor are environment
+    variables that imports read, and what Python does at its exit.
     """
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder) / name for name in ("stdout", "stderr")]
+        for path in outputs:
+            path.touch()
         process = _WARM.Process(
             target=_run_here, args=(f"tfsc.{module}", arguments, cwd, environment(), outputs)
         )
@@ -67,8 +70,10 @@ def call_warm(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedPr
         with unittest.mock.patch.dict(os.environ, TF_CPP_MIN_LOG_LEVEL="1"):
             process.start()
         process.join(300)
-        process.kill()  # it has ended, or hangs
-        process.join()
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            raise subprocess.TimeoutExpired(module, 300)
         texts = [path.read_text(encoding="utf-8") for path in outputs]
         return subprocess.CompletedProcess(command(module, *arguments), process.exitcode, *texts)
 
@@ -77,7 +82,7 @@ def _run_here(module, arguments, cwd, variables, outputs) -> None:
     """Be `python -m module`, in a process that has nothing else to do."""
     cli.import_tensorflow()  # once imported, it looks for devices, and says so, when absl begins
     for number, path in enumerate(outputs, start=1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+        os.dup2(os.open(path, os.O_WRONLY), number)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(variables)

@@ -296,6 +296,7 @@ def test_false_may_be_written_in_several_ways(argument):
         ({"optimizer": "sgd", "beta_2": 0.9}, "--beta_2=0.9: must be 0.0 with --optimizer=sgd"),
         ({"optimizer": "muon", "epsilon": 0.1}, "--epsilon=0.1: must be 1e-07 with"),
         ({"muon_rest": "adamw"}, "--muon_rest=adamw: must be sgd with --optimizer=adamw"),
+        ({"logit_scale": 1e-7}, "--logit_scale=1e-07: must be 0 or at least 1e-06"),
         ({"muon_steps": 5}, "--muon_steps=5: must be 3 with --optimizer=adamw; it is of muon"),
         (
             {"optimizer": "sgd", "muon_rest_momentum": "0.8"},
@@ -443,6 +444,18 @@ def test_the_rest_of_muon_has_its_momentum_unless_it_has_another():
     assert str(muon.parsed_rest_momentum()) == str(muon.parsed_momentum())
     assert muon.digest == muon.replace(muon_rest_momentum="[0.6, 0]").digest
     assert muon.digest != muon.replace(muon_rest_momentum="0.85").digest
+
+
+def test_recipes_of_before_have_no_stem_where_airbenchs_was_written_for_every_network():
+    before = "--whiten_images=5000\n--identity_init=true\n--logit_scale=0.1111111111111111\n"
+    recipe = Recipe.from_flagfile("--model=wide_resnet\n" + before)
+    assert recipe.differences(Recipe(model="wide_resnet")) == []
+    assert recipe.resolved("whiten_images") == 0
+    assert Recipe.from_flagfile("--model=airbench\n" + before) == Recipe(
+        model="airbench", whiten_images=5000, identity_init="true", logit_scale=1 / 9
+    )
+    chosen = Recipe(model="wide_resnet", whiten_images=5000, identity_init="true", logit_scale=0.1)
+    assert chosen.resolved("whiten_images") == 5000
 
 
 def test_one_shortcut_kernel_stands_for_all_stacks():
@@ -814,6 +827,8 @@ def _recipes(draw):
             values.pop(name, None)
     if "on" in map(values.get, ("winograd", "fused_norm", "fused_augment")):
         values |= {"precision": "bf16", "xla": "off"}
+    if values.get("logit_scale", 1.0) < 1e-6:
+        values["logit_scale"] = 0.0
     if values.get("fused_norm") == "on":
         values |= {"activation": "relu", "replicas": 1}
     if values.get("batch_schedule") or values.get("micro_batch"):

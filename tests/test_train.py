@@ -79,11 +79,14 @@ def test_tensorboard_has_every_step_and_epoch(finished):
     assert {"epoch/val_accuracy", "epoch/train_loss", "epoch/ema_val_accuracy"} <= set(tags)
 
 
-def test_the_same_command_again_finds_the_run_done(finished):
+def test_the_same_command_again_finds_the_run_done_without_tensorflow(finished, monkeypatch):
     before = (finished / "summary.json").read_text()
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
     result = call("train", *TINY, "--run_dir=run", cwd=finished.parent)
     assert result.returncode == 0
     assert "done already" in result.stdout
+    imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines()}
+    assert "tfsc.reporting.finished" in imported and not imported & {"tensorflow", "keras"}
     assert (finished / "summary.json").read_text() == before
 
 

@@ -38,9 +38,10 @@ def _setting(default: Any, help: str, **rule: Any) -> Any:
 _LIMIT = 10_000_000  # a bound that only a typing error exceeds
 _RESIDUAL = ("resnet_v2", "resnet_smith", "wide_resnet")
 _NORMALIZED = (*_RESIDUAL, "airbench")
-# What a default leaves to the network.
+# What a default leaves to the network: a plain one's, and those of networks with their own.
 _PLAIN = {"whiten_images": 0, "identity_init": "false", "logit_scale": 1.0}
 _OWN = {"airbench": {"whiten_images": 5000, "identity_init": "true", "logit_scale": 1 / 9}}
+LEFT_TO_NETWORKS = tuple(_PLAIN)
 
 
 @dataclass(frozen=True)
@@ -472,6 +473,7 @@ class Recipe:
     )
 
     def __post_init__(self):
+        self._leave_to_the_network()
         for name, setting in settings().items():
             value = getattr(self, name)
             try:
@@ -484,6 +486,17 @@ class Recipe:
         if len(kernels) == 1:  # one size for all stacks
             object.__setattr__(self, "shortcut_kernels", kernels * len(self.stack_units))
         recipe_rules.check(self)
+
+    def _leave_to_the_network(self) -> None:
+        """Undo what recipe.flags of before `--muon_steps` says.
+
+        Airbench's values were everybody's defaults then, and written for networks that had no use
+        for them; now they would be given a stem.
+        """
+        written = {name: getattr(self, name) for name in _PLAIN}
+        if self.model not in _OWN and written in _OWN.values():
+            for name in _PLAIN:
+                object.__setattr__(self, name, getattr(type(self), name))
 
     @classmethod
     def from_flags(cls, flag_values: flags.FlagValues = flags.FLAGS) -> "Recipe":
@@ -509,7 +522,7 @@ class Recipe:
         )
 
     def resolved(self, name: str) -> Any:
-        """A setting of `_OWN`, the network's own value where its default leaves that open."""
+        """A setting of `LEFT_TO_NETWORKS`, the network's own value where it has its default."""
         value = getattr(self, name)
         if value != getattr(type(self), name):
             return value

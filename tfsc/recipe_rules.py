@@ -67,6 +67,8 @@ def check(recipe: "Recipe") -> None:
         raise RecipeError(
             f"--flip_mode={recipe.flip_mode}: must be {type(recipe).flip_mode} with --flip=false"
         )
+    if 0 < recipe.logit_scale < 1e-6:
+        raise RecipeError(f"--logit_scale={recipe.logit_scale}: must be 0 or at least 1e-06")
     _check_network(recipe)
     for native in ("winograd", "fused_norm"):
         for name, bad, allowed in (

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tfsc.errors import TfscError  # noqa: E402
-from tfsc.recipe import Recipe  # noqa: E402
+from tfsc.recipe import LEFT_TO_NETWORKS, Recipe  # noqa: E402
 from tfsc.reporting.repeats import Spread, spread  # noqa: E402
 from tfsc.reporting.run_directory import read_json  # noqa: E402
 
@@ -159,10 +159,19 @@ def changes(first: dict[str, str], other: dict[str, str]) -> str:
 
     One that only a later record has was added since: before, all did what is its default now.
     """
-    default = Recipe().identity()
-    first, other = default | first, default | other
+    first, other = _today(first), _today(other)
     names = [name for name in {**first, **other} if first.get(name) != other.get(name)]
     return " ".join(f"--{name}={other.get(name, '')}" for name in names)
+
+
+def _today(recipe: dict[str, str]) -> dict[str, str]:
+    """A record's recipe with the flags that are younger than it."""
+    default = Recipe(model=recipe.get("model", Recipe.model)).identity()
+    if "muon_steps" not in recipe:  # airbench's were written for every network
+        recipe = {name: recipe[name] for name in recipe if name not in LEFT_TO_NETWORKS} | (
+            recipe if recipe.get("model") == "airbench" else {}
+        )
+    return default | recipe
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -123,6 +123,7 @@ def test_each_network_may_have_airbenchs_stem_identity_and_logit_scale(name):
         same = min(into, out)
         middle = layer.kernel.numpy()[side // 2, side // 2]
         np.testing.assert_array_equal(middle[:, :same], np.eye(into, same))
+        assert np.count_nonzero(layer.kernel.numpy()[..., :same]) == same
         others = plain.get_layer(layer.name).kernel.numpy()
         assert np.count_nonzero(others == 0) == 0
 

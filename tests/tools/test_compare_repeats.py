@@ -65,6 +65,19 @@ def test_a_flag_that_a_record_of_before_does_not_have_had_todays_default(write, 
     assert c.endswith("| `--muon_steps=5` |")
 
 
+def test_what_was_written_for_networks_without_a_use_for_it_is_no_change(write, tmp_path, capsys):
+    before = {"whiten_images": "5000", "identity_init": "true", "logit_scale": "0.1111111111111111"}
+    now = {"whiten_images": "0", "identity_init": "false", "logit_scale": "1.0", "muon_steps": "3"}
+    resnets = [write("a", [0.9], **before, model="wide_resnet")]
+    resnets += [write("b", [0.8], **now, model="wide_resnet")]
+    compare_repeats.main([*resnets, f"--out={tmp_path / 'table'}"])
+    assert "| b | 0.8000 | 1 | -0.1000 |  |" in capsys.readouterr().out
+    airbenches = [write("c", [0.9], **before | {"whiten_images": "0"}, model="airbench")]
+    airbenches += [write("d", [0.8], **before, muon_steps="3", model="airbench")]
+    compare_repeats.main([*airbenches, f"--out={tmp_path / 'table'}"])
+    assert "| `--whiten_images=5000` |" in capsys.readouterr().out
+
+
 def test_several_columns_over_a_number_of_the_recipe(write, tmp_path, capsys, monkeypatch):
     runs = [write("long", [0.92, 0.93], epochs="10"), write("short", [0.8, 0.82], epochs="3")]
     drawn = []

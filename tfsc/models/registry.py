@@ -11,8 +11,8 @@ from tfsc.models.airbench import airbench, least_size
 from tfsc.models.caffe_cifar10 import LEAST_SIZE, caffe_cifar10
 from tfsc.models.resnet_smith import resnet_smith
 from tfsc.models.resnet_v2 import resnet_v2
-from tfsc.models.whitening import SIZE as WHITENED
-from tfsc.models.whitening import whitening_kernel
+from tfsc.models.whitening import EPSILON, whitening_kernel
+from tfsc.models.whitening import SIZE as PATCH
 from tfsc.models.wide_resnet import wide_resnet
 from tfsc.recipe import Recipe
 
@@ -43,7 +43,9 @@ def _shared(recipe: Recipe, train: Examples, classes: int) -> dict[str, Any]:
     whitening = None
     if count := recipe.resolved("whiten_images"):
         chosen = train.images[:count].astype(np.float32) / 255
-        whitening = whitening_kernel((chosen - mean) * scale)
+        # ε of images whose range is 1.
+        epsilon = EPSILON * recipe.input_scale**2
+        whitening = whitening_kernel((chosen - mean) * scale, epsilon=epsilon)
     return {
         "input_shape": train.images.shape[1:],
         "classes": classes,
@@ -141,11 +143,6 @@ def check_size(recipe: Recipe, image_shape: tuple[int, ...]) -> None:
     has = f"--dataset={recipe.dataset} has {height}×{width}"
     if min(height, width) <= recipe.crop:
         raise DataError(f"--crop={recipe.crop}: must be below height and width, {has}")
-    if recipe.resolved("whiten_images") and min(height, width) < WHITENED:
-        raise DataError(
-            f"--whiten_images={recipe.whiten_images}: needs images of at least "
-            f"{WHITENED}×{WHITENED}, {has}"
-        )
     if recipe.model == "caffe_cifar10":
         if min(height, width) < LEAST_SIZE:
             raise DataError(
@@ -165,6 +162,11 @@ def check_size(recipe: Recipe, image_shape: tuple[int, ...]) -> None:
     flag = f"--stack_units={','.join(map(str, recipe.stack_units))}"
     if min(height, width) < factor:
         raise DataError(f"{flag}: {stacks} stacks need images of at least {factor}×{factor}, {has}")
+    if recipe.resolved("whiten_images") and min(height, width) < PATCH:
+        raise DataError(
+            f"--whiten_images={recipe.whiten_images}: needs images of at least {PATCH}×{PATCH}, "
+            f"{has}"
+        )
     if recipe.downsampling == "tensorflow" and (height % factor or width % factor):
         raise DataError(
             f"{flag}: with --downsampling=tensorflow {stacks} stacks need image sizes that "

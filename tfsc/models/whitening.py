@@ -6,10 +6,11 @@ import tensorflow as tf
 from numpy.lib.stride_tricks import sliding_window_view
 
 SIZE = 2  # side of the patches
+EPSILON = 5e-4  # of airbench, whose images are divided by their standard deviation
 _CHUNK = 250  # images whose patches lie in memory at once
 
 
-def whitening_kernel(images: np.ndarray, size: int = SIZE, epsilon: float = 5e-4) -> np.ndarray:
+def whitening_kernel(images: np.ndarray, size: int = SIZE, epsilon: float = EPSILON) -> np.ndarray:
     """Filters whose outputs on these images are uncorrelated, with mean squares of 1.
 
         M = mean over all patches p of p·pᵀ,  M·vₖ = λₖ·vₖ,  wₖ = vₖ/√(λₖ + ε)

@@ -57,7 +57,8 @@ def wide_resnet(
         logit_scale: factor on the logits.
         dropout: rate before the dense layer.
         dropout_seed: of its masks.
-        winograd: whether 3×3 convolutions of stride 1, but for the first, are `WinogradConv2D`.
+        winograd: whether 3×3 convolutions of stride 1 and at least 16 input channels are
+            `WinogradConv2D`.
         fused_norm: whether BatchNormalization with ReLU behind it is a `NormReLU`.
 
     Returns:
