@@ -206,7 +206,9 @@ class Recipe:
     )
     logit_scale: float = _setting(
         0.0,
-        "Factor on the logits; 0: the network's own (airbench 1/9, the others 1).",
+        "Factor on the logits; 0: the network's own (airbench 1/9, the others 1). With another "
+        "network airbench's 5000, true and 1/9 to sixteen digits all together are its own, too: "
+        "earlier versions wrote them into every recipe.flags.",
         low=0.0,
         high=1e3,
     )
@@ -488,10 +490,11 @@ class Recipe:
         recipe_rules.check(self)
 
     def _leave_to_the_network(self) -> None:
-        """Undo what recipe.flags of before `--muon_steps` says.
+        """Undo what recipe.flags of before `--muon_steps` says of networks other than airbench.
 
         Airbench's values were everybody's defaults then, and written for networks that had no use
-        for them; now they would be given a stem.
+        for them; now they would be given a stem. The price: exactly these three together cannot be
+        chosen for another network, where one of them may be (1/9 as 0.1111, say).
         """
         written = {name: getattr(self, name) for name in _PLAIN}
         if self.model not in _OWN and written in _OWN.values():

@@ -167,11 +167,10 @@ def changes(first: dict[str, str], other: dict[str, str]) -> str:
 def _today(recipe: dict[str, str]) -> dict[str, str]:
     """A record's recipe with the flags that are younger than it."""
     default = Recipe(model=recipe.get("model", Recipe.model)).identity()
-    if "muon_steps" not in recipe:  # airbench's were written for every network
-        recipe = {name: recipe[name] for name in recipe if name not in LEFT_TO_NETWORKS} | (
-            recipe if recipe.get("model") == "airbench" else {}
-        )
-    return default | recipe
+    # Before there was --muon_steps, airbench's values of these were written for every network.
+    without_use = "muon_steps" not in recipe and recipe.get("model") != "airbench"
+    left_out = LEFT_TO_NETWORKS if without_use else ()
+    return default | {name: text for name, text in recipe.items() if name not in left_out}
 
 
 def markdown(table: pd.DataFrame) -> str:
