@@ -23,7 +23,6 @@ _NO_IDENTITY = {
     "data_dir",
     "steps_per_execution",
     "data_on",
-    "fused_augment",
     "checkpoint_every",
     "validate_every",
     "keep_checkpoints",

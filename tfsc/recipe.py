@@ -424,10 +424,9 @@ class Recipe:
     fused_augment: str = _setting(
         "off",
         "Augment by one operation in C++ that is compiled on first use, in place of products of "
-        "whole matrices; the same bits (tried up to 400 pixels a side). Needs a CPU with "
-        "AVX512-BF16 and a C++ compiler. auto: where these are, and no GPU or XLA.",
+        "whole matrices; the same but for rounding. Needs a CPU with AVX512-BF16 and a C++ "
+        "compiler. auto: where these are, and no GPU or XLA.",
         choices=("off", "auto", "on"),
-        identity=False,
     )
     replicas: int = _setting(
         1,

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from native_operations import needs_operations
+from rounding import assert_equal_but_for_rounding
 
 from tfsc import augment
 from tfsc.augment.crop import ReflectCrop
@@ -43,7 +44,7 @@ def augmented():
         ({"shift": 0.0, "flip": False}, (3, 5, 7, 2), np.float32),
     ],
 )
-def test_in_cpp_the_images_are_the_same_bits(arguments, shape, dtype):
+def test_in_cpp_the_images_are_the_same_but_for_rounding(arguments, shape, dtype):
     images = np.random.default_rng(3).integers(0, 256, shape).astype(dtype)
     numbers = visits = tf.constant(NUMBERS[: len(images)])
     products, native = (
@@ -51,7 +52,7 @@ def test_in_cpp_the_images_are_the_same_bits(arguments, shape, dtype):
         for native in (False, True)
     )
     assert native.dtype == tf.float32
-    np.testing.assert_array_equal(native, products)
+    assert_equal_but_for_rounding(native, products)
 
 
 def test_without_the_operations_it_is_the_products(monkeypatch):
@@ -101,22 +102,24 @@ def test_the_chain_equals_image_data_generator_which_flips_last_too(augmented):
 def test_an_image_comes_out_the_same_whatever_batch_it_is_in(augmented):
     chain = _chain()
     quarters = [chain(IMAGES[i : i + 16], NUMBERS[i : i + 16]).numpy() for i in range(0, 64, 16)]
-    np.testing.assert_array_equal(np.concatenate(quarters), augmented)
+    # A product's kernel may be chosen by the size of the batch.
+    assert_equal_but_for_rounding(np.concatenate(quarters), augmented)
     order = np.random.default_rng(2).permutation(64)
     np.testing.assert_array_equal(chain(IMAGES[order], NUMBERS[order]), augmented[order])
-    np.testing.assert_array_equal(chain(IMAGES[5:6], NUMBERS[5:6]), augmented[5:6])
+    assert_equal_but_for_rounding(chain(IMAGES[5:6], NUMBERS[5:6]), augmented[5:6])
 
 
 @pytest.mark.parametrize("jit", [False, True])
 def test_graphs_and_xla_give_the_same_images(augmented, jit):
     compiled = tf.function(_chain().__call__, jit_compile=jit)
-    np.testing.assert_array_equal(compiled(tf.constant(IMAGES), tf.constant(NUMBERS)), augmented)
+    images = compiled(tf.constant(IMAGES), tf.constant(NUMBERS))
+    assert_equal_but_for_rounding(images, augmented)
 
 
 def test_a_graph_with_batches_of_any_size_gives_the_same_images(augmented):
     signature = [tf.TensorSpec([None, 32, 32, 3], tf.uint8), tf.TensorSpec([None], tf.int64)]
     compiled = tf.function(_chain().__call__, input_signature=signature)
-    np.testing.assert_array_equal(compiled(IMAGES[:10], NUMBERS[:10]), augmented[:10])
+    assert_equal_but_for_rounding(compiled(IMAGES[:10], NUMBERS[:10]), augmented[:10])
 
 
 def test_another_seed_gives_other_images(augmented):

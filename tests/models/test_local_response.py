@@ -58,7 +58,9 @@ def test_in_16_bits_only_the_result_is_rounded():
     y = LocalResponse(dtype="bfloat16")(x)
     assert y.dtype == tf.bfloat16
     exact = _reference(tf.cast(x, tf.float32).numpy(), 3, 5e-5, 0.75)
-    np.testing.assert_array_equal(y, tf.cast(exact, tf.bfloat16))
+    # Where bfloat16's rounding changes direction, the last bit of float32 before it decides.
+    ends = [tf.cast(exact * factor, tf.bfloat16) for factor in (1 - 1e-6, 1 + 1e-6)]
+    assert np.all((np.minimum(*ends) <= y) & (y <= np.maximum(*ends)))
 
 
 def test_it_survives_serialisation_and_knows_its_shape():

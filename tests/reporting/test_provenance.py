@@ -10,7 +10,7 @@ from tfsc.reporting.provenance import _PACKAGE, _commit, provenance
 
 
 def test_it_names_data_versions_device_and_command():
-    native = {"winograd": True, "fused_norm": False}
+    native = {"winograd": True, "fused_norm": False, "fused_augment": True}
     record = json.loads(json.dumps(provenance(load("digits"), "0123456789abcdef", native)))
     assert record["winograd"] is True and record["fused_norm"] is False
     assert record["dataset"]["name"] == "digits" and len(record["dataset"]["digest"]) == 16

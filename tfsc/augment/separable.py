@@ -17,8 +17,8 @@ class SeparableAugmentation(keras.layers.Layer):
         seed: of the draws, 0 ≤ seed < 2³².
         native: whether the products are one operation in C++ that multiplies only what is not 0
             (see `tfsc.native.library`), for CPUs, without XLA and gradients; where it
-            cannot be had, they are products. The bits are the same, tried up to 400 pixels a side;
-            at 800 some were not.
+            cannot be had, they are products. Images are the same but for rounding: each side
+            sums as its processor's instructions do.
 
     Attributes:
         by_visit: whether it must be called with visits as well.
@@ -33,8 +33,7 @@ class SeparableAugmentation(keras.layers.Layer):
         if not 0 <= seed < 2**32:
             raise ValueError(f"seed must be from 0 to 2**32 - 1. Received: {seed}")
         self.seed, self.native = seed, native
-        # Hundreds of small operations a batch, on whatever device: compiled, they are one. The bits
-        # are the same.
+        # Hundreds of small operations a batch, on whatever device: compiled, they are one.
         self._compiled_matrices = tf.function(self.matrices, jit_compile=True, autograph=False)
         self.built = True  # no weights; under a tf.distribute strategy `fit` asks before any call
 

@@ -32,7 +32,7 @@ def provenance(source: Source, recipe_digest: str, native: Mapping[str, bool]) -
     Args:
         source: the dataset.
         recipe_digest: of the recipe.
-        native: whether --winograd and --fused_norm took effect on this machine, by name.
+        native: whether --winograd, --fused_norm and --fused_augment took effect on this machine.
     """
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

@@ -71,19 +71,20 @@ def run(recipe: Recipe) -> dict[str, Any]:
         if summary := said_if_done(directory):  # by another process, in the meantime
             return summary
         directory.write_split(data, source.digest)
-        native = _in_cpp(learner.network)
+        native = _in_cpp(learner)
         directory.add_provenance(provenance(source, recipe.digest, native))
         evaluation = evaluation_batches(data.val)
         return _Run(recipe, directory, source, pipeline, evaluation, learner, signals).train()
 
 
-def _in_cpp(network: keras.Model) -> dict[str, bool]:
-    """Which of --winograd and --fused_norm took effect."""
+def _in_cpp(learner: Learner) -> dict[str, bool]:
+    """Which of --winograd, --fused_norm and --fused_augment took effect."""
     kinds = {"winograd": WinogradConv2D, "fused_norm": NormReLU}
-    return {
-        name: any(isinstance(layer, kind) for layer in network.layers)
+    used = {
+        name: any(isinstance(layer, kind) for layer in learner.network.layers)
         for name, kind in kinds.items()
     }
+    return used | {"fused_augment": learner.augmentation.native}
 
 
 class _Run:
