@@ -279,6 +279,7 @@ def test_curves_are_drawn_in_the_end_and_now_and_then(tmp_path, monkeypatch):
             run_module.run(recipe)
     assert drawn == [1, 2]  # not once more when stopped
     drawn.clear()
+    monkeypatch.setattr(run_module, "SECONDS_BETWEEN_DRAWINGS", 1e6)  # no machine is too slow
     run_module.run(recipe)
     assert drawn == [2, 4]  # anew, as a kill may have come before the picture; then the last
 
@@ -288,6 +289,7 @@ def test_a_divergence_is_on_record_also_where_its_curves_cannot_be_drawn(tmp_pat
     monkeypatch.setattr(Learner, "evaluate", lambda *_, **__: next(logs))
     full_disk = unittest.mock.create_autospec(plot_curves, side_effect=OSError)
     monkeypatch.setattr(run_module, "plot_curves", full_disk)
+    monkeypatch.setattr(run_module, "SECONDS_BETWEEN_DRAWINGS", 1e6)  # only in the end
     with pytest.raises(Diverged, match="the validation loss is nan at step 8"):
         run_module.run(_recipe(tmp_path / "run"))
     assert full_disk.call_count == 1
