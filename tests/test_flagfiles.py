@@ -83,6 +83,11 @@ def test_type_1_differs_from_the_default_only_in_the_validation_set():
     assert recipe.Recipe().differences(type_1) == ["val_split: test, stratified"]
 
 
+def test_the_fast_lane_is_in_bf16_only_where_that_is_fast():
+    for name in ("speedrun94", "muon94"):
+        assert _read(ROOT / f"flags/beyond/{name}.flags").precision == "auto"
+
+
 def test_muon94_has_airbenchs_numbers_after_the_conversion():
     """It adds up a batch's losses, and divides logits by 256, not 9."""
     small = _small(_read(ROOT / "flags/beyond/muon94.flags"))

@@ -10,6 +10,7 @@ from commands import ROOT, call
 from tfsc.errors import DataError
 from tfsc.lr_options import SETTINGS, Options, recipe_names
 from tfsc.recipe import Recipe
+from tfsc.training import lr_find as module
 from tfsc.training.lr_find import lr_find
 
 _RECIPE = Recipe(dataset="digits", stack_units=(1,), train_examples=100, batch_size=10)
@@ -51,6 +52,26 @@ def test_it_leaves_a_table_a_picture_and_json_and_prints_what_to_paste(found):
         assert f"\n{rule} " in output
     assert f"\n--schedule='{record['schedule']}'\n" in output
     assert matplotlib.image.imread(folder / "lr_find.png").ndim == 3
+
+
+def test_it_tests_in_what_auto_is_here_and_warns_of_slow_bf16(
+    monkeypatch, tmp_path, capsys, caplog
+):
+    monkeypatch.setattr(module.bf16, "obstacle", lambda devices=1: "no instructions")
+    policies = []
+
+    def stop(precision):
+        policies.append(precision)
+        raise DataError("enough")
+
+    monkeypatch.setattr(module, "set_precision", stop)
+    for precision in ("auto", "bf16"):
+        recipe = _RECIPE.replace(precision=precision)
+        with pytest.raises(DataError, match="enough"):
+            lr_find(recipe, Options.of(recipe, out=str(tmp_path)))
+    assert policies == ["fp32", "bf16"]
+    assert capsys.readouterr().out == "--precision=auto: fp32 (no instructions)\n"
+    assert [r.getMessage() for r in caplog.records] == [module.bf16.warning("bf16")]
 
 
 def test_each_seed_sees_bit_for_bit_what_it_sees_alone_in_another_process(found, tmp_path):

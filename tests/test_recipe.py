@@ -529,6 +529,14 @@ def test_keras_names_of_precisions_are_aliases(alias, precision):
     assert Recipe.from_flagfile(f"--precision={alias}") == Recipe(precision=precision)
 
 
+def test_auto_has_no_identity_before_it_is_made_out():
+    recipe = _recipe("--precision=auto")
+    with pytest.raises(RecipeError, match=r"^--precision=auto: must be made out first"):
+        recipe.digest  # noqa: B018
+    assert recipe.replace(precision="bf16").digest == Recipe(precision="bf16").digest
+    assert Recipe.from_flagfile(recipe.flagfile()) == recipe
+
+
 def test_a_recipe_cannot_be_changed_but_replaced_and_is_checked_anew():
     recipe = Recipe()
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -866,7 +874,8 @@ def _fit_the_optimizer(values):
 def test_a_flagfile_reads_back_as_the_recipe_that_wrote_it(recipe):
     again = Recipe.from_flagfile(recipe.flagfile())
     assert again == recipe.replace(run_dir="")
-    assert again.digest == recipe.digest
+    if recipe.precision != "auto":
+        assert again.digest == recipe.digest
 
 
 @_FUZZ

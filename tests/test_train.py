@@ -82,7 +82,8 @@ def test_tensorboard_has_every_step_and_epoch(finished):
 def test_the_same_command_again_finds_the_run_done_without_tensorflow(finished, monkeypatch):
     before = (finished / "summary.json").read_text()
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
-    result = call("train", *TINY, "--run_dir=run", cwd=finished.parent)
+    # It was begun in fp32: auto is that, on whatever machine.
+    result = call("train", *TINY, "--precision=auto", "--run_dir=run", cwd=finished.parent)
     assert result.returncode == 0
     assert "done already" in result.stdout
     imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines()}

@@ -20,7 +20,7 @@ from tfsc.optimizers import groups
 from tfsc.schedules import language, spec, texts
 from tfsc.setting import Setting
 
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "auto")
 PRECISION_ALIASES = {
     "float32": "fp32",
     "mixed_bfloat16": "bf16",
@@ -396,7 +396,9 @@ class Recipe:
     # How it is computed.
     precision: str = _setting(
         "fp32",
-        "fp32 (TF32 off), tf32, bf16 or fp16 (mixed precision with float32 variables).",
+        "fp32 (TF32 off), tf32, bf16 or fp16 (mixed precision with float32 variables); auto: bf16 "
+        "where the processor (AVX-512 BF16, AMX) or the GPU (since Ampere) multiplies in it, else "
+        "fp32; a run goes on in what it was begun with.",
         choices=PRECISIONS,
         aliases=PRECISION_ALIASES,
     )
@@ -545,7 +547,15 @@ class Recipe:
         """Flag text of each field on which the trained weights depend.
 
         Texts are in canonical form: `type1` and its segment text are the same recipe.
+
+        Raises:
+            RecipeError: for precision "auto", which is another recipe on each kind of machine.
         """
+        if self.precision == "auto":
+            raise RecipeError(
+                "--precision=auto: must be made out first (tfsc.bf16.on_this_machine) where a "
+                "recipe is identified"
+            )
         values = {
             name: setting.text(getattr(self, name))
             for name, setting in settings().items()

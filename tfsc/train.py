@@ -8,21 +8,29 @@ Running the same command again resumes the run where it stopped.
 
 import sys
 
-from tfsc import cli, recipe, recipe_flags
+from tfsc import bf16, cli, processor, recipe, recipe_flags
 
 
 def main() -> None:
     run_recipe = recipe.Recipe.from_flags()
     # Imports come when they are needed: --help and errors in flags at once, and that a run is done,
     # or another recipe's in its place, without TensorFlow.
+    from tfsc.reporting.auto_precision import settle
     from tfsc.reporting.finished import finished
 
-    if finished(run_recipe):
+    known, _ = settle(run_recipe, on_this_machine=_on_this_machine)
+    if finished(known):
         return
     cli.import_tensorflow()
     from tfsc.training.run import run
 
     run(run_recipe)
+
+
+def _on_this_machine(run_recipe: recipe.Recipe) -> tuple[recipe.Recipe, str]:
+    if processor.may_have_gpu():
+        cli.import_tensorflow()  # which alone knows of what kind it is
+    return bf16.on_this_machine(run_recipe)
 
 
 if __name__ == "__main__":

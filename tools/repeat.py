@@ -16,7 +16,9 @@ calls with the same OUT count as well, also of one that trains some at the same 
 if a run diverged.
 """
 
+import concurrent.futures
 import itertools
+import multiprocessing
 import os
 import re
 import signal
@@ -33,10 +35,12 @@ from absl import flags
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tfsc import __version__, cli, command_line, files  # noqa: E402
+from tfsc import __version__, bf16, cli, command_line, files  # noqa: E402
 from tfsc.errors import Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError  # noqa: E402
+from tfsc.processor import may_have_gpu  # noqa: E402
 from tfsc.recipe import Recipe  # noqa: E402
 from tfsc.recipe_flags import define_flags  # noqa: E402
+from tfsc.reporting.auto_precision import holds, settle  # noqa: E402
 from tfsc.reporting.repeats import run_row, table, write_repeats  # noqa: E402
 from tfsc.reporting.run_directory import default_run_dir, read_json, read_recipe  # noqa: E402
 
@@ -54,6 +58,7 @@ def main(train_flags: Sequence[str], command: Sequence[str]) -> None:
     """
     values = flags.FLAGS
     seeds = range(values.first_seed, values.first_seed + values.seeds)
+    train_flags = without_auto(train_flags, values.out)
     out = Path(values.out or default_out(train_recipe(train_flags)))
     rows = repeat(train_flags, seeds, out, values.tta, command)
     print(f"\n{out}: {table(rows)}", flush=True)
@@ -86,6 +91,8 @@ def repeat(
         for number, seed in enumerate(seeds, 1):
             run_dir, wall_seconds = out / f"seed-{seed}", {}
             print(f"seed {seed} ({number} of {len(seeds)}): {run_dir}", flush=True)
+            for other in begun(out):  # by a call on another machine, meanwhile
+                check_run(out / f"seed-{other}", recipe.replace(seed=other))
             row = run_row(run_dir, seed)
             if row["status"] == "done":
                 print("done already", flush=True)
@@ -96,6 +103,37 @@ def repeat(
                 evaluate(processes, seed, run_dir)
             rows = record(out, wall_seconds, about)
     return rows
+
+
+def without_auto(train_flags: Sequence[str], out: str) -> list[str]:
+    """The same flags with what `--precision=auto` is, which is said: that of the runs in `out`.
+
+    Args:
+        train_flags: for tfsc.train.
+        out: directory of all runs; empty: the recipe's own.
+    """
+    recipe, line = settle(
+        train_recipe(train_flags),
+        place=lambda candidate: Path(out or default_out(candidate)),
+        is_begun=lambda place, candidate: any(
+            holds(place / f"seed-{seed}", candidate.replace(seed=seed)) for seed in begun(place)
+        ),
+        on_this_machine=on_this_machine,
+    )
+    if not line:
+        return [*train_flags]
+    print(line, flush=True)
+    return [*train_flags, f"--precision={recipe.precision}"]
+
+
+def on_this_machine(recipe: Recipe) -> tuple[Recipe, str]:
+    """`tfsc.bf16.on_this_machine`, asked in a process of its own where that needs TensorFlow."""
+    if not may_have_gpu():
+        return bf16.on_this_machine(recipe)
+    with concurrent.futures.ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn"), cli.import_tensorflow
+    ) as process:
+        return process.submit(bf16.on_this_machine, recipe).result()
 
 
 def begun(out: Path) -> list[int]:

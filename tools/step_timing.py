@@ -30,6 +30,7 @@ if __name__ == "__main__":  # before any library can print to it
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
+from tfsc.bf16 import on_this_machine  # noqa: E402
 from tfsc.data.examples import Source  # noqa: E402
 from tfsc.data.pipeline import TrainingPipeline  # noqa: E402
 from tfsc.data.source import load  # noqa: E402
@@ -53,7 +54,7 @@ def serve(requests: Iterable[str], answers: TextIO) -> None:
         for line in requests:
             request = json.loads(line)
             try:
-                recipe = Recipe.from_flagfile("\n".join(request["flags"]))
+                recipe, _ = on_this_machine(Recipe.from_flagfile("\n".join(request["flags"])))
                 answer = measure(recipe, request["seconds"], meter)
             except TfscError as error:
                 answer = {"error": str(error), "refused": True}

@@ -247,6 +247,43 @@ def test_the_default_place_is_that_of_the_recipe_without_its_seed(tool):
     assert one.startswith("runs/digits-resnet_v2-") and one.endswith("-seeds")
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_auto_is_that_of_the_runs_that_are_there(tool, tmp_path, monkeypatch, capsys, named):
+    """Machines of two kinds may share one --out: its rows are of one recipe."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tool, "may_have_gpu", lambda: False)
+    monkeypatch.setattr(tool.bf16, "obstacle", lambda devices: "no instructions")
+    asked, out = ["--dataset=digits", "--precision=auto"], "out" if named else ""
+    assert tool.without_auto(asked, out) == [*asked, "--precision=fp32"]
+    assert capsys.readouterr().out == "--precision=auto: fp32 (no instructions)\n"
+    recipe = tool.train_recipe([*asked, "--precision=bf16", "--seed=7"])
+    run_dir = Path(out or tool.default_out(recipe)) / "seed-7"
+    run_dir.mkdir(parents=True)
+    (run_dir / "recipe.flags").write_text(recipe.flagfile())
+    assert tool.without_auto(asked, out) == [*asked, "--precision=bf16"]
+    assert f"bf16, with which {run_dir.parent} was begun" in capsys.readouterr().out
+    assert tool.without_auto(["--dataset=digits"], out) == ["--dataset=digits"]
+
+
+def test_a_run_that_another_call_begins_by_another_recipe_stops_the_repeats(
+    paper, tmp_path, monkeypatch
+):
+    """Two machines may begin in one --out at once, --precision=auto being another on each."""
+
+    def train(processes, train_flags, seed, run_dir):
+        (tmp_path / "out/seed-9").mkdir(parents=True)
+        text = "--dataset=digits\n--seed=9\n--precision=bf16\n"
+        (tmp_path / "out/seed-9/recipe.flags").write_text(text)
+        run_dir.mkdir()
+
+    monkeypatch.setattr(paper, "train", train)
+    with pytest.raises(
+        RunDirectoryError, match=r"seed-9: .*another recipe.* precision: bf16, fp32"
+    ):
+        paper.repeat(["--dataset=digits"], [0, 1], tmp_path / "out", False, [])
+    assert not (tmp_path / "out/seed-1").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "own", "train"),
     [

@@ -72,8 +72,7 @@ def machine(monkeypatch):
                 raise NativeError(reason)
 
         monkeypatch.setattr(precision, "has_gpu", lambda: gpu)
-        flags = frozenset({"amx_bf16"} if amx else ())
-        monkeypatch.setattr(precision.library, "cpu_flags", lambda: flags)
+        monkeypatch.setattr(precision.processor, "multiplies_in_amx", lambda: amx)
         monkeypatch.setattr(precision.library, "load", load)
 
     return make
@@ -102,3 +101,18 @@ def test_winograd_that_was_asked_for_and_cannot_be_had_is_an_error(machine):
     machine(reason="the processor has no avx512_bf16")
     with pytest.raises(RecipeError, match="--winograd=on: cannot be done here: the processor has"):
         precision.use_winograd("on", "bf16", "off")
+
+
+def test_what_onednn_cannot_compute_in_bf16_is_one_line(monkeypatch):
+    monkeypatch.setattr(precision.bf16, "obstacle", lambda: "ONEDNN_MAX_CPU_ISA=AVX2 hides it")
+    error = tf.errors.AbortedError(None, None, "Status: 3, message: no primitive\nmore")
+    with pytest.raises(RecipeError) as caught, precision.onednn_faults("bf16"):
+        raise error
+    assert str(caught.value) == (
+        "--precision=bf16: cannot be computed here, ONEDNN_MAX_CPU_ISA=AVX2 hides it; take "
+        "--precision=fp32, or auto, which is fp32 here (Status: 3, message: no primitive)"
+    )
+    for name, reason in (("fp32", "ONEDNN_MAX_CPU_ISA=AVX2 hides it"), ("bf16", "")):
+        monkeypatch.setattr(precision.bf16, "obstacle", lambda reason=reason: reason)
+        with pytest.raises(tf.errors.AbortedError), precision.onednn_faults(name):
+            raise error

@@ -16,6 +16,7 @@ import tensorflow as tf
 from commands import assert_same_run, last_arrays, metrics
 from native_operations import needs_operations
 
+from tfsc import bf16
 from tfsc.errors import DataError, Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError
 from tfsc.models import registry as models
 from tfsc.recipe import Recipe
@@ -238,6 +239,38 @@ def test_a_run_stopped_where_variables_are_frozen_resumes_exactly(tmp_path, monk
         run_module.run(_recipe(tmp_path / "parts", **changes))
     run_module.run(_recipe(tmp_path / "parts", **changes))
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_run_by_auto_records_what_it_became_and_goes_on_with_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bf16, "obstacle", lambda devices=1: "this processor has no such thing")
+    run_module.run(_recipe(tmp_path / "run", precision="auto", epochs=1))
+    lines = (tmp_path / "run/train.log").read_text()
+    assert "--precision=auto: fp32 (this processor has no such thing)" in lines
+    assert "warning" not in lines
+    assert "--precision=fp32\n" in (tmp_path / "run/recipe.flags").read_text()
+    (start,) = json.loads((tmp_path / "run/provenance.json").read_text())["starts"]
+    assert start["precision"] == "fp32"
+    monkeypatch.setattr(bf16, "obstacle", lambda devices=1: "")
+    capsys.readouterr()
+    assert run_module.run(_recipe(tmp_path / "run", precision="auto", epochs=1))["status"] == "done"
+    assert "done already" in capsys.readouterr().out
+
+
+def test_bf16_where_nothing_multiplies_in_it_is_warned_of_once(tmp_path, monkeypatch, caplog):
+    """It took nine times as long as fp32, and nothing said so."""
+    reason = "this processor has no such thing"
+    monkeypatch.setattr(bf16, "obstacle", lambda devices=1: reason)
+
+    def stop(self):
+        raise Interrupted(15)
+
+    monkeypatch.setattr(run_module._Run, "train", stop)
+    with pytest.raises(Interrupted):
+        run_module.run(_recipe(tmp_path / "run", precision="bf16"))
+    warning = bf16.warning("bf16")
+    assert reason in warning and "--precision=fp32" in warning
+    assert (tmp_path / "run/train.log").read_text().count(f"warning: {warning}") == 1
+    assert [record.getMessage() for record in caplog.records].count(warning) == 1
 
 
 def test_another_seed_is_another_run(whole, tmp_path):

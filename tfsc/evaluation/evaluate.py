@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
+from tfsc import bf16
 from tfsc.data.examples import Examples
 from tfsc.data.source import load
 from tfsc.data.split import split
@@ -35,6 +37,8 @@ def evaluate(path: Path, out: Path | None, given: dict[str, Any]) -> dict[str, S
     source = load(recipe.dataset, recipe.data_dir)
     val = split(source, recipe.val_split, 0, recipe.seed).val
     set_tf32(recipe.precision)
+    if recipe.precision == "bf16" and (why := bf16.obstacle()):
+        logging.warning("the model computes in bf16, which is slow here: %s", why)
     if val.images.shape[1:] != model.image_shape:
         raise ExportError(
             f"--export={path}: takes images of {model.image_shape}, but --dataset={recipe.dataset} "

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +14,7 @@ from absl import logging
 
 from tfsc import files
 from tfsc.errors import one_line
+from tfsc.processor import cpu_flags
 
 _FOLDER = Path(__file__).parent
 _SOURCE = _FOLDER / "operations.cc"  # includes the others
@@ -68,18 +68,6 @@ def _load() -> ModuleType:
         return tf.load_op_library(str(library))
     except (tf.errors.OpError, OSError) as error:
         raise NativeError(f"{library} cannot be loaded: {one_line(error)}") from None
-
-
-def cpu_flags() -> frozenset[str]:
-    """The instruction sets of this machine's processor, as Linux names them; none elsewhere."""
-    if platform.machine() != "x86_64":
-        return frozenset()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return frozenset()
-    flags = (line.split(":", 1)[1].split() for line in lines if line.startswith("flags"))
-    return frozenset(next(flags, ()))
 
 
 def _compiled(compiler: str) -> Path:

@@ -26,19 +26,20 @@ _PACKAGES = (
 )
 
 
-def provenance(source: Source, recipe_digest: str, native: Mapping[str, bool]) -> dict[str, Any]:
+def provenance(source: Source, recipe_digest: str, came_to: Mapping[str, Any]) -> dict[str, Any]:
     """One start of a run, as a JSON-able record.
 
     Args:
         source: the dataset.
         recipe_digest: of the recipe.
-        native: whether --winograd, --fused_norm and --fused_augment took effect on this machine.
+        came_to: what settings came to on this machine, by name: --precision, and whether
+            --winograd, --fused_norm and --fused_augment took effect.
     """
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": ["python", "-m", "tfsc.train", *sys.argv[1:]],
         "recipe_digest": recipe_digest,
-        **native,
+        **came_to,
         "dataset": {
             "name": source.name,
             "version": source.version,

@@ -43,7 +43,7 @@ class RunDirectory:
 
     def __init__(self, recipe: Recipe):
         self.recipe = recipe
-        self.path = Path(recipe.run_dir or default_run_dir(recipe))
+        self.path = run_path(recipe)
 
     def __enter__(self) -> "RunDirectory":
         try:
@@ -200,6 +200,11 @@ def default_run_dir(recipe: Recipe) -> str:
     """runs/<dataset>-<model>-<digest>-seed<seed>: the same command finds the same run."""
     dataset = recipe.dataset.replace("/", "-").replace(":", "-")
     return f"runs/{dataset}-{recipe.model}-{recipe.digest[:8]}-seed{recipe.seed}"
+
+
+def run_path(recipe: Recipe) -> Path:
+    """The directory that records the recipe's run."""
+    return Path(recipe.run_dir or default_run_dir(recipe))
 
 
 def read_recipe(run_dir: Path) -> Recipe:

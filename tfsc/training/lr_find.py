@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
+from tfsc import bf16
 from tfsc.data.examples import Examples, Source
 from tfsc.data.pipeline import TrainingPipeline, evaluation_batches
 from tfsc.data.source import load
@@ -21,7 +23,7 @@ from tfsc.training.build import build_data, build_learner
 from tfsc.training.callbacks import ProgressLine
 from tfsc.training.learner import Learner
 from tfsc.training.lr_range import Sweep, range_test
-from tfsc.training.precision import set_precision
+from tfsc.training.precision import onednn_faults, set_precision
 
 
 def lr_find(recipe: Recipe, options: Options) -> Report:
@@ -32,6 +34,11 @@ def lr_find(recipe: Recipe, options: Options) -> Report:
     Raises:
         TfscError: whatever a person can mend.
     """
+    recipe, line = bf16.on_this_machine(recipe)
+    if line:
+        print(line, flush=True)
+    if warning := bf16.warning(recipe.precision):
+        logging.warning("%s", warning)
     set_precision(recipe.precision)
     source = load(recipe.dataset, recipe.data_dir)
     out = Path(options.out or _default_out(recipe, options))
@@ -44,7 +51,8 @@ def lr_find(recipe: Recipe, options: Options) -> Report:
         out.mkdir(parents=True, exist_ok=True)  # before minutes are spent
         learner = build_learner(seeded, data, len(source.class_names), pipeline.resident)
         print(f"seed {seed}: {_plan(options)}", flush=True)
-        sweeps[seed] = _sweep(learner, pipeline, options, recipe, validation)
+        with onednn_faults(recipe.precision):
+            sweeps[seed] = _sweep(learner, pipeline, options, recipe, validation)
         if validation is not None:
             ranges[seed] = _range(sweeps[seed], options, validation)
     picture, log = out / "lr_find.png", options.growth == "exponential"

@@ -1,10 +1,14 @@
 """What `--precision`, `--xla` and the settings of C++ operations mean on this machine."""
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 import tensorflow as tf
 from absl import logging
 
-from tfsc.errors import RecipeError
+from tfsc import bf16, processor
+from tfsc.errors import RecipeError, one_line
 from tfsc.hardware import has_gpu
 from tfsc.native import library
 
@@ -20,7 +24,7 @@ def set_precision(precision: str) -> None:
     """Set Keras' dtype policy and TensorFlow's TF32 switch for networks built from now on.
 
     Args:
-        precision: "fp32" (TF32 off), "tf32", "bf16" or "fp16".
+        precision: "fp32" (TF32 off), "tf32", "bf16" or "fp16"; "auto" is made out before.
 
     Raises:
         RecipeError: for fp16 without a GPU.
@@ -41,6 +45,27 @@ def set_precision(precision: str) -> None:
     keras.mixed_precision.set_dtype_policy(_POLICIES[precision])
 
 
+@contextlib.contextmanager
+def onednn_faults(precision: str) -> Iterator[None]:
+    """Within, a bf16 operation that oneDNN cannot compute on this machine is an error of one line.
+
+    So where ONEDNN_MAX_CPU_ISA hides AVX-512 itself: TensorFlow looks at the processor and leaves
+    convolutions to oneDNN, which has none.
+
+    Raises:
+        RecipeError: for such an operation.
+    """
+    try:
+        yield
+    except tf.errors.AbortedError as error:
+        if precision != "bf16" or not (why := bf16.obstacle()):
+            raise
+        raise RecipeError(
+            f"--precision=bf16: cannot be computed here, {why}; take --precision=fp32, or auto, "
+            f"which is fp32 here ({one_line(error)})"
+        ) from error
+
+
 def set_tf32(precision: str) -> None:
     """Switch TF32 off for fp32 and on for all else (TensorFlow's default)."""
     tf.config.experimental.enable_tensor_float_32_execution(precision != "fp32")
@@ -57,7 +82,7 @@ def use_winograd(winograd: str, precision: str, xla: str) -> bool:
     Raises:
         RecipeError: for "on" where they cannot be had.
     """
-    amx = precision == "bf16" and "amx_bf16" in library.cpu_flags()
+    amx = precision == "bf16" and processor.multiplies_in_amx()
     return _use_native("winograd", winograd, elsewhere=has_gpu() or use_xla(xla) or amx)
 
 

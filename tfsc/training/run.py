@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from tfsc import bf16
 from tfsc.data.examples import Source
 from tfsc.data.pipeline import TrainingPipeline, evaluation_batches
 from tfsc.data.source import load
@@ -29,6 +30,7 @@ from tfsc.hardware import has_gpu
 from tfsc.models.norm_relu import NormReLU
 from tfsc.models.winograd import WinogradConv2D
 from tfsc.recipe import Recipe
+from tfsc.reporting.auto_precision import settle
 from tfsc.reporting.energy import NOTHING_YET, GpuMeter, Usage
 from tfsc.reporting.events import EventWriter
 from tfsc.reporting.finished import finished, said_if_done
@@ -43,7 +45,7 @@ from tfsc.training.clock import Clock
 from tfsc.training.garbage import EpochGarbage
 from tfsc.training.learner import Learner
 from tfsc.training.pace import Pace
-from tfsc.training.precision import set_precision
+from tfsc.training.precision import onednn_faults, set_precision
 from tfsc.training.replicas import replica_strategy
 
 # A drawing takes as long as many a small network's epoch.
@@ -57,6 +59,7 @@ def run(recipe: Recipe) -> dict[str, Any]:
         TfscError: whatever a person can mend; `Diverged` and `Interrupted` leave a run directory
             that says so.
     """
+    recipe, precision_line = settle(recipe)
     if summary := finished(recipe):  # which refuses another recipe's before a network is built
         return summary
     # Whatever a person can mend is found before a run directory is made.
@@ -71,10 +74,16 @@ def run(recipe: Recipe) -> dict[str, Any]:
         if summary := said_if_done(directory):  # by another process, in the meantime
             return summary
         directory.write_split(data, source.digest)
-        native = _in_cpp(learner)
-        directory.add_provenance(provenance(source, recipe.digest, native))
+        came_to = {"precision": recipe.precision, **_in_cpp(learner)}
+        directory.add_provenance(provenance(source, recipe.digest, came_to))
         evaluation = evaluation_batches(data.val)
-        return _Run(recipe, directory, source, pipeline, evaluation, learner, signals).train()
+        run = _Run(recipe, directory, source, pipeline, evaluation, learner, signals)
+        if precision_line:
+            run.say(precision_line)
+        if warning := bf16.warning(recipe.precision, recipe.replicas):
+            run.warn(warning)
+        with onednn_faults(recipe.precision):
+            return run.train()
 
 
 def _in_cpp(learner: Learner) -> dict[str, bool]:
