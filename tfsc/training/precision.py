@@ -8,7 +8,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfsc import bf16, processor
-from tfsc.errors import RecipeError, one_line
+from tfsc.errors import RecipeError
 from tfsc.hardware import has_gpu
 from tfsc.native import library
 
@@ -58,11 +58,12 @@ def onednn_faults(precision: str) -> Iterator[None]:
     try:
         yield
     except tf.errors.AbortedError as error:
-        if precision != "bf16" or not (why := bf16.obstacle()):
+        why = bf16.obstacle() if precision == "bf16" and "primitive" in str(error) else ""
+        if not why:
             raise
         raise RecipeError(
             f"--precision=bf16: cannot be computed here, {why}; take --precision=fp32, or auto, "
-            f"which is fp32 here ({one_line(error)})"
+            "which is fp32 here"
         ) from error
 
 
