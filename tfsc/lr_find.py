@@ -1,6 +1,6 @@
 """Find a learning rate: train a little while the rate grows, and see what happens.
 
-    python -m tfsc.lr_find --precision=bf16
+    python -m tfsc.lr_find --precision=auto
     python -m tfsc.lr_find --flagfile=flags/digits.flags --seeds=3
     python -m tfsc.lr_find --measure=accuracy --optimizer=sgd --wd=1e-4
 

@@ -4,7 +4,7 @@
     # bring build/pack there, piece by piece, then:
     python3.12 build/pack/unpack.py --check
     python3.12 build/pack/unpack.py lab
-    lab/python -m tfsc.train --wd=0.19 --precision=bf16
+    lab/python -m tfsc.train --wd=0.19 --precision=auto
 
 Packed are the tracked files of this checkout, as they are now; the wheels of its dependencies;
 prepared TFDS directories. The pieces are one tar.xz, cut; MANIFEST.json has their SHA-256. The
