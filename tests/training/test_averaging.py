@@ -46,6 +46,18 @@ def test_it_follows_the_formula(arguments, jit):
         np.testing.assert_allclose(weight, w, rtol=1e-5, atol=1e-6)
 
 
+def test_weights_that_are_still_are_followed_and_not_moved():
+    """By hand: d = ½; the average goes half way to each weight, and only one weight to it."""
+    weights = [keras.Variable([1.0]) for _ in range(3)]
+    averages = [keras.Variable([0.0]) for _ in range(3)]
+    averaging = Averaging(0.5, lookahead=True, total_steps=2)
+    for t in (1, 2):
+        still = [tf.constant(True), tf.constant(False), None]
+        averaging.move(averages, weights, tf.constant(t, tf.int64), still)
+    assert [float(w.numpy()[0]) for w in weights] == [1.0, 0.5, 0.5]
+    assert [float(a.numpy()[0]) for a in averages] == [0.75, 0.5, 0.5]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

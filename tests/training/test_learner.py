@@ -1,5 +1,7 @@
 """One training step against NumPy, and what the learner promises of its state."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -298,11 +300,16 @@ def test_gradients_of_parts_make_one_update_of_the_whole_batch():
 
 @pytest.mark.parametrize("micro_batch", [0, 2])
 def test_frozen_variables_take_no_gradients_and_change_nothing_else(micro_batch):
-    """Frozen after one update: the second is the same with their gradients and without."""
+    """Frozen after one update: the second is the same with their gradients and without.
+
+    Also where the gradients of all variables count in one norm.
+    """
     results, backward = [], []
     for leave_out in (False, True):
         keras.utils.set_random_seed(1)
-        optimizer = FusedSGD(0.1, 0.9, freeze_after={"conv": 1}, weight_decay=0.1)
+        optimizer = FusedSGD(
+            0.1, 0.9, freeze_after={"conv": 1}, weight_decay=0.1, global_clipnorm=1e-3
+        )
         learner = _learner(_network(), optimizer=optimizer, ema=0.5, micro_batch=micro_batch)
         assert any("conv" in v.path for v in learner.network.trainable_variables)
         tf.function(learner.train_step)(_batch(0))
@@ -326,6 +333,50 @@ def test_frozen_variables_take_no_gradients_and_change_nothing_else(micro_batch)
         assert backward[0] > 0 == backward[1]
     for mine, its in zip(*results, strict=True):
         np.testing.assert_allclose(mine, its, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("micro_batch", [0, 3])
+def test_the_averages_lookahead_does_not_move_what_is_frozen(micro_batch, scaled):
+    """With a loss scale around the optimizer, too; BatchNorm's statistics go on."""
+    averaging = Averaging(0.75, every=2, lookahead=True, total_steps=6)
+    optimizer = FusedSGD(0.1, freeze_after={"conv": 3})
+    if scaled:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=4.0)
+    learner = _learner(optimizer=optimizer, ema=averaging, micro_batch=micro_batch)
+    step = tf.function(learner.train_step)
+    groups = {"conv": [], "dense": [], "moving_mean": []}
+    for seed in range(6):
+        step(_batch(seed))
+        for name, values in groups.items():
+            found = [w.numpy().ravel() for w in learner.network.weights if name in w.path]
+            values.append(np.concatenate(found))
+    moved = {
+        name: [bool((one != other).any()) for one, other in itertools.pairwise(values)]
+        for name, values in groups.items()
+    }
+    assert moved["conv"] == [True, True, False, False, False]
+    assert moved["dense"] == moved["moving_mean"] == [True] * 5
+
+
+def test_a_frozen_gradient_that_overflows_is_no_reason_to_reject_a_step():
+    class Overflows(keras.layers.Layer):
+        def build(self, shape):
+            self.kernel = self.add_weight(shape=(), initializer="ones", name="kernel")
+
+        def call(self, x):
+            @tf.custom_gradient
+            def same(x, kernel):
+                return x, lambda upstream: (upstream, tf.constant(np.inf))
+
+            return same(x, tf.convert_to_tensor(self.kernel))
+
+    inputs = keras.Input((4, 4, 1))
+    x = Overflows(name="stem")(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs)))
+    optimizer = keras.optimizers.LossScaleOptimizer(FusedSGD(0.1, freeze_after={"stem": 0}))
+    learner = _learner(keras.Model(inputs, keras.layers.Dense(3)(x)), optimizer=optimizer)
+    learner.train_step(_batch())
+    assert int(optimizer.iterations) == 1
 
 
 def test_each_part_is_a_ghost_batch():

@@ -6,12 +6,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfsc.optimizers.freezing import Freezing, without
 from tfsc.optimizers.groups import VariableGroups
 
 _MAPPINGS = ("lr_factors", "wd_factors", "freeze_after")
 
 
-class GroupedOptimizer:
+class GroupedOptimizer(Freezing):
     """A mixin before a Keras optimizer: two kinds of weight decay, and groups of variables.
 
         decoupled:  θ ← θ − η·λ·θ, then the optimizer's step along g
@@ -19,7 +20,13 @@ class GroupedOptimizer:
 
     η is the variable's own rate, learning rate times factor. The coupled term joins the gradient
     after clipping, as in PyTorch and Caffe. Clipping, moving averages and gradient accumulation
-    are Keras'; under accumulation schedules of all kinds count every call, as the rate's does.
+    are Keras'.
+
+    With `gradient_accumulation_steps`, that many calls of `apply` are one update. Updates are what
+    `freeze_after`, the powers of β, `Lookahead`, and the average of `use_ema` count and follow (in
+    Keras the average moves, and overwrites the weights, at every call). Calls, which are batches,
+    are what schedules of rate, momentum and decay count, as Keras documents it of the rate, so that
+    an epoch has as many steps as without; an update takes their values at its last call.
 
     What a step's updates have in common is computed once. Keras evaluates the schedule and the
     powers of β anew for each variable, and spells the update in a dozen operations: 15,000 of the
@@ -34,7 +41,9 @@ class GroupedOptimizer:
             of several groups that hold a variable the last one counts.
         wd_factors: group → factor of its λ.
         freeze_after: group → number of updates after which its variables stay as they are: without
-            step, decay or momentum.
+            step, decay, momentum, average or constraint, and their gradients are no part of
+            `global_clipnorm`. (BatchNorm's moving statistics are no trainable variables: they go on
+            following the batches.)
 
     All of them are in `get_config` and survive saving (what Keras' `exclude_from_weight_decay`
     is told does not).
@@ -91,10 +100,10 @@ class GroupedOptimizer:
         self._assignment = self._groups.assign([path(v) for v in variables])
         super().build(variables)
 
-    def frozen(self, variables: Sequence[keras.Variable], updates: int) -> tuple[bool, ...]:
-        """Which variables stay as they are in every update after so many."""
-        freezes = self._groups.assign([path(v) for v in variables]).freezes
-        return tuple(limit is not None and updates >= limit for limit in freezes)
+    def limits(self, variables: Sequence[keras.Variable]) -> tuple[int | None, ...]:
+        if not self._groups.freeze_after:
+            return (None,) * len(variables)
+        return self._groups.assign([path(v) for v in variables]).freezes
 
     def scalars(self) -> tuple[tf.Tensor, ...]:
         """What a step's updates have in common, beside the rate."""
@@ -110,6 +119,11 @@ class GroupedOptimizer:
         """A number, or a schedule's value at this step, in float32."""
         return tf.cast(value(self._iterations) if _is_schedule(value) else value, tf.float32)
 
+    def _backend_apply_gradients(self, grads, trainable_variables):
+        if self.global_clipnorm:
+            grads = without(self.still(trainable_variables), grads)
+        super()._backend_apply_gradients(grads, trainable_variables)
+
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         rate = tf.cast(learning_rate, tf.float32)
         rates = [rate if factor == 1 else rate * factor for factor in self._assignment.factors]
@@ -117,8 +131,9 @@ class GroupedOptimizer:
         if self.weight_decay is not None and (_is_schedule(self.weight_decay) or self.weight_decay):
             decay = self.now(self.weight_decay)
             decays = [rate * decay for rate in rates] if self.decoupled else [decay] * len(rates)
+        still = self.still(self._trainable_variables)
         super()._backend_update_step(
-            grads, trainable_variables, (rates, decays, tuple(self.scalars()))
+            grads, trainable_variables, (rates, decays, tuple(self.scalars()), still)
         )
 
     def _apply_weight_decay(self, variables):
@@ -126,15 +141,15 @@ class GroupedOptimizer:
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
-        freezes = self._assignment.freezes
-        if not freezes or freezes[index] is None:
-            self._update(index, gradient, variable, *learning_rate)
+        *of_step, still = learning_rate
+        if still[index] is None:
+            self._update(index, gradient, variable, *of_step)
             return
         # Not a rate of 0: momentum and decay would go on.
         tf.cond(
-            tf.convert_to_tensor(self._iterations) < freezes[index],
-            lambda: self._update(index, gradient, variable, *learning_rate),
+            still[index],
             lambda: None,
+            lambda: self._update(index, gradient, variable, *of_step),
         )
 
     def _update(self, index, gradient, variable, rates, decays, scalars) -> None:
@@ -146,11 +161,45 @@ class GroupedOptimizer:
             decay = decays[group] if factor == 1 else decays[group] * factor
             decay = tf.cast(decay, variable.dtype)
             if self.decoupled:
-                variable.assign_sub(variable * decay)
+                self.assign_sub(variable, variable * decay)
             else:
                 gradient += variable * decay
         scalars = [tf.cast(scalar, variable.dtype) for scalar in (rates[group], *scalars)]
         self.apply_update(variable, gradient, *scalars)
+
+    def _update_model_variables_moving_average(self, trainable_variables):
+        move = super()._update_model_variables_moving_average
+        self._with_update(lambda: move(trainable_variables))
+
+    def _overwrite_model_variables_with_average_value(self, trainable_variables):
+        self._with_update(lambda: self._assign_averages(trainable_variables))
+
+    def finalize_variable_values(self, var_list):
+        if self.use_ema:
+            self._assign_averages(var_list)
+
+    def _with_update(self, act) -> None:
+        """Act if this call of `apply` ends in an update."""
+        if self.gradient_accumulation_steps:
+            calls = tf.convert_to_tensor(self._iterations) + 1
+            last = tf.equal(calls % self.gradient_accumulation_steps, 0)
+            tf.cond(last, lambda: act(), lambda: None)
+        else:
+            act()
+
+    def _assign_averages(self, variables) -> None:
+        """Overwrite variables that are not frozen with their averages."""
+
+        def assign(variable, average, still):
+            variable.assign(average if still is None else tf.where(still, variable, average))
+
+        for variable, still in zip(variables, self.still(variables), strict=True):
+            average = self._model_variables_moving_average[self._get_variable_index(variable)]
+            if average is not None:
+                own = getattr(variable, "value", variable)
+                self._distribution_strategy.extended.update(
+                    own, assign, args=(average.value, still)
+                )
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

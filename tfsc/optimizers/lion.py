@@ -24,5 +24,5 @@ class Lion(GroupedOptimizer, keras.optimizers.Lion):
         momentum = self._momentums[self._get_variable_index(variable)].value
         held = momentum.read_value()
         between = self.beta_1 * held + (1 - self.beta_1) * gradient
-        variable.assign_sub(rate * tf.sign(between))
-        momentum.assign(self.beta_2 * held + (1 - self.beta_2) * gradient)
+        self.assign_sub(variable, rate * tf.sign(between))
+        self.assign(momentum, self.beta_2 * held + (1 - self.beta_2) * gradient)

@@ -6,10 +6,11 @@ import keras
 import tensorflow as tf
 
 from tfsc.optimizers.base import deserialized, serialized
+from tfsc.optimizers.freezing import Freezing
 
 
 @keras.saving.register_keras_serializable("tfsc")
-class Lookahead(keras.optimizers.Optimizer):
+class Lookahead(Freezing, keras.optimizers.Optimizer):
     """Another optimizer, pulled back to an average of where it has been every few updates.
 
         each update:        θ ← inner's step
@@ -17,6 +18,7 @@ class Lookahead(keras.optimizers.Optimizer):
 
     The slow weights φ begin as the weights when it is built. They are variables of this optimizer,
     as are those of `inner`, which has the learning rate, clipping, decay, averages, accumulation.
+    A variable that `inner` has frozen meets no more: it stays where its last update left it.
 
     Args:
         inner: the optimizer of the fast weights θ.
@@ -58,8 +60,10 @@ class Lookahead(keras.optimizers.Optimizer):
         ]
         self.inner.build(variables)
 
-    def frozen(self, variables, updates):
-        return self.inner.frozen(variables, updates)
+    def limits(self, variables):
+        if isinstance(self.inner, Freezing):
+            return self.inner.limits(variables)
+        return (None,) * len(variables)
 
     @property
     def variables(self):
@@ -79,19 +83,29 @@ class Lookahead(keras.optimizers.Optimizer):
         self.inner.learning_rate = learning_rate
 
     def _backend_apply_gradients(self, grads, trainable_variables):
+        still = self.still(self._trainable_variables)  # before this update is counted
         self.inner.apply(grads, trainable_variables)
         # As Keras' own updates: in several replicas variables change together, or not at all.
         tf.__internal__.distribute.interim.maybe_merge_call(
-            self._meet_in_turn, self._distribution_strategy
+            self._meet_in_turn, self._distribution_strategy, still
         )
 
-    def _meet_in_turn(self, distribution):
-        def meet(fast, slow):
-            fast.assign(slow.assign_add(self.alpha * (fast - slow)))
+    def _meet_in_turn(self, distribution, still):
+        def meet(fast, slow, is_still):
+            def both():
+                fast.assign(slow.assign_add(self.alpha * (fast - slow)))
+
+            if is_still is None:
+                both()
+            else:
+                tf.cond(is_still, lambda: None, both)
 
         def all_meet():
-            for fast, slow in zip(self._trainable_variables, self._slow, strict=True):
-                distribution.extended.update(fast.value, meet, args=(slow.value,), group=False)
+            for fast, slow, is_still in zip(
+                self._trainable_variables, self._slow, still, strict=True
+            ):
+                arguments = (slow.value, is_still)
+                distribution.extended.update(fast.value, meet, args=arguments, group=False)
 
         # Twice in a row is the same as once, so accumulation, which holds the count, does no harm.
         turn = tf.equal(tf.convert_to_tensor(self.inner.iterations) % self.every, 0)

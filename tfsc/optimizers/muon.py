@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfsc.optimizers.base import GroupedOptimizer, path, serialized
+from tfsc.optimizers.freezing import Freezing
 from tfsc.optimizers.sgd import FusedSGD
 
 _A, _B, _C = 3.4445, -4.7750, 2.0315  # slope at 0 as steep as the iteration bears
@@ -34,7 +35,8 @@ class Muon(GroupedOptimizer, keras.optimizers.Optimizer):
         rest: a Keras optimizer with a learning rate, decay and groups of its own; default
             `FusedSGD(learning_rate, momentum, nesterov)`.
         weight_decay, decoupled: of the kernels; see `GroupedOptimizer`.
-        no_decay, lr_factors: of the kernels; they, and those of `rest`, may name any variable.
+        no_decay, lr_factors, freeze_after: of the kernels; they, and those of `rest`, may name any
+            variable.
         clipnorm, ...: as in `keras.optimizers.Optimizer`, over all variables.
 
     Raises:
@@ -91,6 +93,17 @@ class Muon(GroupedOptimizer, keras.optimizers.Optimizer):
             self.rest.build(rest, among=variables if among is None else among)
         else:
             self.rest.build(rest)
+
+    def limits(self, variables):
+        """Of the kernels its own, of all other variables those of `rest`."""
+        own = super().limits(variables)
+        rest = [v for v in variables if not _is_filters(v)]
+        has_limits = isinstance(self.rest, Freezing)
+        others = iter(self.rest.limits(rest) if has_limits else (None,) * len(rest))
+        return tuple(
+            limit if _is_filters(variable) else next(others)
+            for variable, limit in zip(variables, own, strict=True)
+        )
 
     @property
     def variables(self):

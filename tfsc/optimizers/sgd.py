@@ -35,7 +35,7 @@ class FusedSGD(GroupedOptimizer, keras.optimizers.SGD):
 
     def apply_update(self, variable, gradient, rate, momentum=None):
         if momentum is None:
-            variable.assign_sub(gradient * rate)
+            self.assign_sub(variable, gradient * rate)
             return
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,

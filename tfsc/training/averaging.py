@@ -17,7 +17,8 @@ class Averaging:
     With power 0, d is `decay` throughout. With more, the average follows closely at first and is
     the steadier the nearer the end: airbench's lookahead is decay 0.95⁵, every 5, power 3.
     Zhang's lookahead (`tfsc.optimizers.lookahead`) moves trainable variables by a constant share;
-    this one moves whatever it is given, BatchNorm statistics included.
+    this one moves whatever it is given, BatchNorm statistics included, but not weights that are
+    frozen: their averages come to them.
 
     Args:
         decay: d at the end, from 0 and below 1; 0: no average at all.
@@ -56,22 +57,26 @@ class Averaging:
         averages: Sequence[keras.Variable],
         weights: Sequence[keras.Variable],
         steps: tf.Tensor,
+        still: Sequence[tf.Tensor | None] = (),
     ) -> None:
         """Let the averages follow the weights, in the training graph.
 
         Args:
             averages, weights: float32, in pairs.
             steps: taken so far, this one included, int64.
+            still: for each weight a bool tensor, whether it must not move, or None for no; empty:
+                all may.
         """
+        still = still or [None] * len(weights)
         if self.every == 1 and not self.lookahead:
-            self._meet(averages, weights, steps)
+            self._meet(averages, weights, steps, still)
             return
         turn = tf.equal(steps % self.every, 0)
         if self.lookahead:
             turn |= tf.equal(steps, self.total_steps)
-        tf.cond(turn, lambda: self._meet(averages, weights, steps), lambda: None)
+        tf.cond(turn, lambda: self._meet(averages, weights, steps, still), lambda: None)
 
-    def _meet(self, averages, weights, steps) -> None:
+    def _meet(self, averages, weights, steps, still) -> None:
         share = 1.0 - self.decay
         if self.power:
             done = tf.cast(steps, tf.float32) / self.total_steps
@@ -79,7 +84,8 @@ class Averaging:
         if self.lookahead:
             # The last step may come between two turns: then the weights go back, no more.
             share = tf.where(tf.equal(steps % self.every, 0), share, 0.0)
-        for average, weight in zip(averages, weights, strict=True):
+        for average, weight, is_still in zip(averages, weights, still, strict=True):
             average.assign_add(share * (weight.value - average.value))
             if self.lookahead:
-                weight.assign(average.value)
+                goal = average.value
+                weight.assign(goal if is_still is None else tf.where(is_still, weight.value, goal))

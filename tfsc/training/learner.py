@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfsc.models.dropout import sample_numbers
+from tfsc.optimizers.freezing import Freezing, without
 from tfsc.training.averaging import Averaging
 
 
@@ -97,26 +98,41 @@ class Learner(keras.Model):
         variables = self.network.trainable_variables
         parts = self._gradients_of_parts if self.micro_batch else self._gradients
         gradients, loss, correct = parts(batch, variables)
+        still = self._still(variables)  # before the update counts
+        if hasattr(self.optimizer, "inner_optimizer"):
+            # What overflows in a frozen variable's gradient is no reason to reject the others'.
+            gradients = without(still, gradients)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self.steps.assign_add(1)
         if self.ema_weights:
             steps = tf.convert_to_tensor(self.steps)
-            self.averaging.move(self.ema_weights, self.averaged_weights, steps)
+            of_variable = {id(v): each for v, each in zip(variables, still, strict=True)}
+            still = [of_variable.get(id(weight)) for weight in self.averaged_weights]
+            self.averaging.move(self.ema_weights, self.averaged_weights, steps, still)
         self.loss_metric.update_state(loss)
         self.accuracy_metric.update_state(correct)
         return {**self.get_metrics_result(), "batch_loss": loss, "learning_rate": rate}
 
+    def _still(self, variables) -> list[tf.Tensor | None]:
+        """Which variables the coming update leaves as they are: bool tensors, None for never."""
+        # A float16 loss scale is around the optimizer that freezes and counts updates.
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        if isinstance(optimizer, Freezing):
+            return optimizer.still(variables)
+        return [None] * len(variables)
+
     def leave_out_frozen(self, updates: int) -> bool:
         """Do not compute gradients that the optimizer would ignore after so many updates.
 
-        Nor what only they need, such as the way back through a frozen stem.
+        Nor what only they need, such as the way back through a frozen stem. The result is the same,
+        to rounding: the optimizer takes no notice of a frozen variable's gradient.
 
         Returns:
             Whether this has changed: then the next `fit` traces the step anew.
         """
         # A float16 loss scale may reject updates: then steps do not tell their number.
-        find = getattr(self.optimizer, "frozen", None)
-        frozen = find(self.network.trainable_variables, updates) if find else ()
+        freezes = isinstance(self.optimizer, Freezing)
+        frozen = self.optimizer.frozen(self.network.trainable_variables, updates) if freezes else ()
         changed = any(frozen) and frozen != self._frozen
         if changed:
             self._frozen = frozen
