@@ -30,6 +30,12 @@ PAIRS = {
         {"momentum": 0.9, "nesterov": True, "weight_decay": 0.5, "global_clipnorm": 0.5},
     ),
     "averaged": (FusedSGD, keras.optimizers.SGD, {"momentum": 0.9, **AVERAGED}),
+    "amsgrad": (FusedAdam, keras.optimizers.Adam, {"amsgrad": True, "beta_2": 0.6}),
+    "amsgrad with decay": (
+        FusedAdamW,
+        keras.optimizers.AdamW,
+        {"amsgrad": True, "beta_2": 0.6, "weight_decay": 5.0, "epsilon": 1e-3},
+    ),
     "accumulated": (
         FusedAdamW,
         keras.optimizers.AdamW,
@@ -69,6 +75,35 @@ def test_it_follows_keras_for_twenty_steps(case):
     mine, keras_own = (_train(kind(_schedule(), **arguments)) for kind in (ours, theirs))
     for name in mine:
         np.testing.assert_allclose(mine[name], keras_own[name], rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", [FusedAdam, FusedAdamW])
+def test_amsgrad_survives_serialisation_and_its_state_a_file(kind, tmp_path):
+    optimizer = kind(0.1, amsgrad=True)
+    model, again, ones = _saved_and_loaded(optimizer, tmp_path)
+    assert again.optimizer.amsgrad
+    assert again.optimizer.get_config() == optimizer.get_config()
+    for each in (model, again):
+        each.optimizer.apply([0.1 * one for one in ones], each.trainable_variables)
+    hats = [v.path for v in optimizer.variables if "velocity_hat" in v.path]
+    assert len(hats) == len(model.trainable_variables)
+    for one, other in zip(optimizer.variables, again.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(one, other, err_msg=one.path)
+    for one, other in zip(model.variables, again.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_amsgrad_can_be_compiled_by_xla():
+    ends = []
+    for compiled in (True, False):
+        weight = keras.Variable(np.ones(3, np.float32))
+        optimizer = FusedAdam(0.1, amsgrad=True)
+        optimizer.build([weight])
+        step = tf.function(lambda g: optimizer.apply([g], [weight]), jit_compile=compiled)  # noqa: B023
+        for gradient in (1.0, -0.1, 0.1):
+            step(tf.fill([3], gradient))
+        ends.append(weight.numpy())
+    np.testing.assert_allclose(*ends, rtol=1e-6)
 
 
 def test_what_keras_is_told_to_exclude_does_not_decay():
@@ -144,12 +179,6 @@ def test_rows_of_an_embedding_are_updated():
     rows = tf.IndexedSlices(tf.ones((1, 2)), tf.constant([2]), tf.constant([4, 2]))
     optimizer.apply([rows], [variable])
     np.testing.assert_array_equal(variable.numpy()[:, 0], [1, 1, 0.5, 1])
-
-
-@pytest.mark.parametrize("kind", [FusedAdam, FusedAdamW])
-def test_amsgrad_is_refused(kind):
-    with pytest.raises(ValueError, match="amsgrad"):
-        kind(1e-3, amsgrad=True)
 
 
 def test_a_group_without_variables_is_refused_when_built():

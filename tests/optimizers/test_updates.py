@@ -43,6 +43,14 @@ def adam(w, g, rate, k, s, b1=0.9, b2=0.999, epsilon=1e-7):
     return w - rate * s["m"] / (np.sqrt(s["v"]) + epsilon)
 
 
+def amsgrad(w, g, rate, k, s, b1=0.9, b2=0.7, epsilon=1e-7):
+    s["m"] = b1 * s["m"] + (1 - b1) * g
+    s["v"] = b2 * s["v"] + (1 - b2) * g**2
+    s["hat"] = np.maximum(s["hat"], s["v"])
+    rate = rate * np.sqrt(1 - b2 ** (k + 1)) / (1 - b1 ** (k + 1))
+    return w - rate * s["m"] / (np.sqrt(s["hat"]) + epsilon)
+
+
 def rmsprop(w, g, rate, k, s, rho=0.9, momentum=0.0, epsilon=1e-7, centered=False):
     s["v"] = rho * s["v"] + (1 - rho) * g**2
     s["mean"] = rho * s["mean"] + (1 - rho) * g
@@ -89,6 +97,7 @@ RULES = {
         {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
         lambda *a: adam(*a, b1=0.5, b2=0.9, epsilon=1e-3),
     ),
+    "amsgrad": (FusedAdam, {"amsgrad": True, "beta_2": 0.7}, amsgrad),
     "rmsprop": (FusedRMSprop, {}, rmsprop),
     "rmsprop centered": (
         FusedRMSprop,
@@ -138,7 +147,7 @@ def trained(optimizer):
 def expected(rule, rate=RATE, wd=lambda k: 0.0, decoupled=True, groups=False, clip=lambda gs: gs):
     """The same in float64."""
     weights, gradients = start_and_gradients()
-    state = {name: dict.fromkeys(("m", "v", "mean", "sum", "d"), 0.0) for name in SHAPES}
+    state = {name: dict.fromkeys(("m", "v", "hat", "mean", "sum", "d"), 0.0) for name in SHAPES}
     for k, of_step in enumerate(gradients):
         for name, g in clip(of_step).items():
             w, own = weights[name], rate.value(k) * (FACTORS.get(name, 1) if groups else 1)

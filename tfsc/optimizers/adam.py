@@ -7,24 +7,26 @@ from tfsc.optimizers.base import GroupedOptimizer
 
 
 class _FusedAdamUpdate(GroupedOptimizer):
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        if self.amsgrad:
-            raise ValueError(
-                f"{type(self).__name__} has no amsgrad; keras.optimizers has. "
-                "Received: amsgrad=True"
-            )
-
     def scalars(self):
         step = tf.cast(self.iterations + 1, tf.float32)
         return tf.pow(self.beta_1, step), tf.pow(self.beta_2, step)
 
     def apply_update(self, variable, gradient, rate, beta_1_power, beta_2_power):
         index = self._get_variable_index(variable)
+        momentum, velocity = self._momentums[index].value, self._velocities[index].value
+        if self.amsgrad:
+            # TensorFlow's operation for it cannot be compiled by XLA.
+            largest = self._velocity_hats[index].value
+            self.assign_add(momentum, (gradient - momentum) * (1 - self.beta_1))
+            self.assign_add(velocity, (tf.square(gradient) - velocity) * (1 - self.beta_2))
+            self.assign(largest, tf.maximum(largest, velocity))
+            rate *= tf.sqrt(1 - beta_2_power) / (1 - beta_1_power)
+            self.assign_sub(variable, rate * momentum / (tf.sqrt(largest) + self.epsilon))
+            return
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
+            m=momentum.handle,
+            v=velocity.handle,
             beta1_power=beta_1_power,
             beta2_power=beta_2_power,
             lr=rate,
@@ -42,17 +44,16 @@ class FusedAdam(_FusedAdamUpdate, keras.optimizers.Adam):
         m ← m + (1 − β₁)(g − m),  v ← v + (1 − β₂)(g² − v)
         θ ← θ − η·√(1 − β₂ᵗ)/(1 − β₁ᵗ) · m/(√v + ε)
 
-    Equal to Keras' up to the rounding of float32. Without amsgrad. With `decoupled=False` the decay
-    is L2 in the gradient, the Adam of Kingma and Ba's experiments.
+    With `amsgrad` v̂ ← max(v̂, v) stands for v in the last line (in seven operations). Equal to
+    Keras' up to the rounding of float32. With `decoupled=False` the decay is L2 in the gradient,
+    the Adam of Kingma and Ba's experiments.
 
     Args:
-        learning_rate, beta_1, ...: as in `keras.optimizers.Adam`.
+        learning_rate, beta_1, ..., amsgrad: as in `keras.optimizers.Adam`.
         weight_decay, decoupled, no_decay, lr_factors: see `GroupedOptimizer`.
 
-    Raises:
-        ValueError: for amsgrad.
-
-    Source: Kingma and Ba, "Adam", section 2 (the variant with ε̂).
+    Source: Kingma and Ba, "Adam", section 2 (the variant with ε̂); Reddi, Kale and Kumar, "On the
+    convergence of Adam and beyond" (amsgrad; as in Keras, v̂ is of what is not bias-corrected).
     """
 
 
@@ -62,14 +63,11 @@ class FusedAdamW(_FusedAdamUpdate, keras.optimizers.AdamW):
 
         θ ← θ − η·λ·θ,  then Adam's step
 
-    Equal to Keras' up to the rounding of float32. Without amsgrad.
+    Equal to Keras' up to the rounding of float32.
 
     Args:
-        learning_rate, weight_decay, ...: as in `keras.optimizers.AdamW`.
+        learning_rate, weight_decay, ..., amsgrad: as in `keras.optimizers.AdamW`.
         no_decay, lr_factors: see `GroupedOptimizer`.
-
-    Raises:
-        ValueError: for amsgrad.
 
     Source: Loshchilov and Hutter, "Decoupled weight decay regularization".
     """
