@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfsc.models import norm
 from tfsc.models.norm import FusedBatchNormalization
+from tfsc.models.norm_relu import NormReLU
 
 SHAPE = (4, 6, 5, 3)
 
@@ -148,29 +150,51 @@ def test_a_single_value_a_channel_gives_the_offset_and_no_nan(jit, policy):
     _assert_same(stock.moving_variance.value, fused.moving_variance.value, 1e-3, 1e-4)
 
 
+CLIPPING = {"rmax": 3.0, "rmin": 0.3, "dmax": 5.0}
+
+
 @pytest.mark.parametrize(
-    ("arguments", "received"),
+    ("arguments", "shape"),
     [
-        ({"axis": 1}, "axis=1"),
-        ({"axis": -2}, "axis=-2"),
-        ({"renorm": True}, "renorm=True"),
-        ({"synchronized": True}, "synchronized=True"),
+        ({"axis": 1}, SHAPE),
+        ({"axis": -2}, SHAPE),
+        ({"renorm": True, "renorm_clipping": CLIPPING}, SHAPE),
+        ({"synchronized": True}, SHAPE),
+        ({}, (4, 3)),
+        ({}, (4, 5, 3)),
+        ({"axis": 1}, (4, 2, 5, 5, 3)),
     ],
 )
-def test_what_the_fused_operation_lacks_is_refused(arguments, received):
-    with pytest.raises(ValueError, match=f"Received.*{received}"):
-        FusedBatchNormalization(**arguments)
+@pytest.mark.parametrize("kind", [FusedBatchNormalization, NormReLU])
+def test_what_the_fused_operation_lacks_is_as_in_keras(kind, arguments, shape):
+    stock, ours = keras.layers.BatchNormalization(**arguments), kind(**arguments)
+    maps = np.random.default_rng(3).normal(2, 3, shape).astype(np.float32)
+    for training in (True, False):
+        expected = stock(maps, training=training)
+        expected = tf.nn.relu(expected) if kind is NormReLU else expected
+        _assert_same(expected, ours(maps, training=training), 1e-4, 1e-5)
+    for one, other in zip(stock.weights, ours.weights, strict=True):
+        _assert_same(one.value, other.value, 1e-5, 1e-6)
+    again = kind.from_config(ours.get_config())
+    assert again.get_config() == ours.get_config()
 
 
-@pytest.mark.parametrize("shape", [(4, 3), (4, 5, 3), (4, 2, 5, 5, 3)])
-def test_inputs_other_than_4_d_are_refused(shape):
-    with pytest.raises(ValueError, match=r"needs 4-D inputs\. Received: shape=\(4, "):
-        FusedBatchNormalization()(np.zeros(shape, np.float32))
+def test_a_mask_counts_as_in_keras():
+    stock, ours = _pair(momentum=0.5)
+    mask = tf.constant(np.random.default_rng(3).integers(0, 2, SHAPE[:3]), tf.bool)
+    for training in (True, False):
+        expected = stock(_maps(), training=training, mask=mask)
+        _assert_same(expected, ours(_maps(), training=training, mask=mask), 1e-5, 1e-6)
+    _assert_same(stock.moving_mean.value, ours.moving_mean.value, 1e-5, 1e-6)
 
 
-def test_a_mask_is_refused():
-    with pytest.raises(ValueError, match="takes no mask"):
-        FusedBatchNormalization()(_maps(), mask=tf.ones(SHAPE[:3], tf.bool))
+def test_float64_stays_float64():
+    stock, ours = (
+        kind(dtype="float64") for kind in (keras.layers.BatchNormalization, FusedBatchNormalization)
+    )
+    maps = _maps().astype(np.float64)
+    assert ours(maps, training=True).dtype == tf.float64
+    np.testing.assert_allclose(ours(maps, training=True), stock(maps, training=True), rtol=1e-9)
 
 
 def test_the_last_axis_may_be_called_3():
@@ -192,29 +216,52 @@ def test_round_trips_through_its_configuration():
     np.testing.assert_array_equal(again(maps, training=True), layer(maps, training=True))
 
 
+class _Replica:
+    """As MirroredStrategy's context: every replica's values are known to the test.
+
+    Args:
+        moments: of all replicas together, in the order in which they are asked for.
+    """
+
+    num_replicas_in_sync = 2
+
+    def __init__(self, *moments):
+        self.moments = iter(moments)
+
+    def all_reduce(self, operation, value):
+        assert operation == "MEAN"
+        return tf.reshape(next(self.moments), value.shape)
+
+
+def _moments(maps, axes):
+    return maps.mean(axes), maps.var(axes)
+
+
 def test_in_several_replicas_the_statistics_are_those_of_the_whole_batch():
     """Two halves through the replicas' path, with all_reduce as a mean over both."""
     whole = FusedBatchNormalization(momentum=0.9)
     whole.build((None, *SHAPE[1:]))
     maps = tf.constant(_maps())
     expected = whole(maps, training=True)
-
-    class Replica:
-        """As MirroredStrategy's context: both replicas' values are known to this test."""
-
-        def __init__(self):
-            self.calls = 0
-
-        def all_reduce(self, operation, value):
-            assert operation == "MEAN"
-            self.calls += 1
-            mean = tf.reduce_mean(maps, [0, 1, 2])
-            return mean if self.calls == 1 else tf.reduce_mean((maps - mean) ** 2, [0, 1, 2])
-
     layer = FusedBatchNormalization(momentum=0.9)
     layer.build((None, *SHAPE[1:]))
-    mean, variance, half = layer._across_replicas(maps[:2], tf.ones([3]), tf.zeros([3]), Replica())
+    replica = _Replica(*_moments(_maps(), (0, 1, 2)))
+    mean, variance, half = layer._across_replicas(maps[:2], tf.ones([3]), tf.zeros([3]), replica)
     layer._move(mean, variance)
     _assert_same(expected[:2], half, 1e-5, 1e-5)
     _assert_same(whole.moving_mean.value, layer.moving_mean.value, 1e-5, 1e-6)
     _assert_same(whole.moving_variance.value, layer.moving_variance.value, 1e-5, 1e-6)
+
+
+def test_so_they_are_in_keras_passes_which_take_no_mask_there(monkeypatch):
+    maps = np.random.default_rng(0).normal(2, 3, (4, 3, 5)).astype(np.float32)
+    whole, layer = (FusedBatchNormalization(axis=1, momentum=0.9) for _ in range(2))
+    expected = whole(maps, training=True)
+    layer.build(maps.shape)
+    replica = _Replica(*_moments(maps, (0, 2)))
+    monkeypatch.setattr(norm, "_one_of_several", lambda: replica)
+    _assert_same(expected[:2], layer.call(tf.constant(maps[:2]), training=True), 1e-5, 1e-5)
+    _assert_same(whole.moving_mean.value, layer.moving_mean.value, 1e-5, 1e-6)
+    _assert_same(whole.moving_variance.value, layer.moving_variance.value, 1e-5, 1e-6)
+    with pytest.raises(ValueError, match="no mask in several replicas"):
+        layer.call(tf.constant(maps), training=True, mask=tf.ones(maps.shape[:2], tf.bool))

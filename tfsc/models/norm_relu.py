@@ -32,7 +32,7 @@ class NormReLU(FusedBatchNormalization):
     """
 
     def call(self, inputs, training=None, mask=None):
-        if not self._is_native(inputs, training) or mask is not None:
+        if not (self._is_fused(inputs, mask) and self._is_native(inputs, training)):
             return tf.nn.relu(super().call(inputs, training=training, mask=mask))
         gamma, beta = self._gamma_and_beta(inputs.shape[-1])
         outputs, mean, variance = _norm_relu(inputs, gamma, beta, self.epsilon)
