@@ -23,7 +23,8 @@ class Learner(keras.Model):
             attribute `by_visit` that is true; None: a cast to float32.
         ema: decay d of the average over all float weights, ema ← d·ema + (1 − d)·w after each
             step, BatchNorm statistics included; 0: none. Or an `Averaging`, for an average that
-            moves in another way, or lookahead.
+            moves in another way, or lookahead. A step is a batch, also with an optimizer of
+            `gradient_accumulation_steps`: `micro_batch` is the way to average over updates.
         complete: applied to each training batch first, in the graph; None: batches are whole.
         micro_batch: examples that pass through the network at once; a batch is a multiple of it.
             The gradients of its parts are averaged before the one update, so that rate, average
