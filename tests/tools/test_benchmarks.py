@@ -70,24 +70,57 @@ class TestWorker:
             bench_worker.Worker([sys.executable, "-c", "raise SystemExit(3)"])
 
 
+# In the place of a worker of bench_train: keras takes 3 ms a step, all else 1.
+_TIMED = f"""
+import sys, time; sys.path.insert(0, {str(TOOLS)!r}); import bench_worker
+(worker,) = [a.removeprefix("--worker=") for a in sys.argv if a.startswith("--worker=")]
+each = 0.003 if worker.startswith("keras") else 0.001
+bench_worker.serve(lambda steps: time.sleep(each * steps), parameters=7, worker=worker)
+"""
+
+
 class TestTrain:
-    def test_it_times_both_sides_in_turn_and_checks_the_ratio(self, monkeypatch, tmp_path, capsys):
+    def _measured(self, monkeypatch, tmp_path, *flags):
+        """Exit code and figures of both sides, checked against a ratio that nobody reaches."""
         # Both sides once: a worker takes ten seconds to start.
         pair = next(pair for pair in bench_train.TARGETS["keras"] if pair[0] == "tfsc native fp32")
         monkeypatch.setitem(bench_train.TARGETS, "keras", [pair])
         out = tmp_path / "train.json"
-        small = ("--stack_units=1", "--batch_size=4", "--rounds=2", "--steps=1")
-        flags = ("--precisions=fp32", *small, f"--out={out}")
         committed = tmp_path / "committed.json"
         impossible = {"ratios": {"keras fp32 / tfsc native fp32": {"median": 1e6}}}
         committed.write_text(json.dumps(impossible))
-        code = _run(monkeypatch, bench_train, *flags, "--check", f"--committed={committed}")
+        flags = ("--precisions=fp32", "--rounds=2", *flags, f"--out={out}", "--check")
+        code = _run(monkeypatch, bench_train, *flags, f"--committed={committed}")
+        return code, json.loads(out.read_text())
+
+    def test_it_times_both_sides_in_turn_and_checks_the_ratio(self, monkeypatch, tmp_path, capsys):
+        real = bench_worker.Worker
+        commands = []
+
+        def stand_in(command):
+            commands.append(command)
+            return real([sys.executable, "-S", "-c", _TIMED, *command[2:]])
+
+        monkeypatch.setattr(bench_worker, "Worker", stand_in)
+        code, result = self._measured(monkeypatch, tmp_path, "--stack_units=1", "--batch_size=4")
         assert code == 1
         assert "slower: keras fp32 / tfsc native fp32 is" in capsys.readouterr().out
-        result = json.loads(out.read_text())
-        assert set(result["seconds"]) == {"tfsc native fp32", "keras fp32"}
+        assert {command[1] for command in commands} == {bench_train.__file__}
+        assert all({"--stack_units=1", "--batch_size=4"} <= set(command) for command in commands)
+        assert {worker["worker"] for worker in result["workers"].values()} == {
+            "tfsc fp32 native",
+            "keras fp32",
+        }
         assert all(len(figures) == 2 for figures in result["seconds"].values())
-        # Both sides train the same network.
+        (ratio,) = result["ratios"].values()
+        assert 1.5 < ratio["median"] < 5
+
+    @pytest.mark.slow  # above, the same with workers that need no TensorFlow
+    def test_both_sides_train_the_same_network(self, monkeypatch, tmp_path):
+        small = ("--stack_units=1", "--batch_size=4", "--steps=1")
+        code, result = self._measured(monkeypatch, tmp_path, *small)
+        assert code == 1
+        assert set(result["seconds"]) == {"tfsc native fp32", "keras fp32"}
         assert len({worker["parameters"] for worker in result["workers"].values()}) == 1
 
     def test_check_allows_the_tolerance_and_names_what_is_missing(self, capsys):
@@ -138,17 +171,60 @@ def test_input_is_timed_four_ways_and_in_a_step(monkeypatch, tmp_path, capsys):
     assert set(result["seconds"]) == {"input", "resident"}
 
 
-def test_memory_is_watched_epoch_by_epoch(monkeypatch, tmp_path, capsys):
+_DIGITS = ("--dataset=digits", "--stack_units=1", "--train_examples=50", "--batch_size=25")
+
+
+@pytest.fixture
+def stand_in(monkeypatch, tmp_path):
+    """`stand_in(code)`: what the tools start as Python runs this, without TensorFlow."""
+
+    def install(code):
+        program = tmp_path / "python"
+        begin = "import sys, time; from pathlib import Path\n"
+        begin += "given = dict(a.partition('=')[::2] for a in sys.argv[1:])\n"
+        program.write_text(f"#!{sys.executable} -S\n{begin}{code}")
+        program.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(program))
+
+    return install
+
+
+def _watched(monkeypatch, tmp_path, *flags):
     out = tmp_path / "memory.csv"
-    flags = ("--dataset=digits", "--stack_units=1", "--train_examples=50", "--batch_size=25")
     code = _run(monkeypatch, bench_memory, f"--out={out}", "--", *flags, "--epochs=5")
+    return code, list(csv.DictReader(out.open())) if out.exists() else []
+
+
+def test_memory_is_watched_epoch_by_epoch(monkeypatch, tmp_path, capsys, stand_in):
+    stand_in(
+        "run = Path(given['--run_dir']); run.mkdir()\n"
+        "held = []\n"
+        "for epoch in range(6):\n"
+        "    held.append(bytearray(20 * 2**20 * (epoch < 3)))\n"
+        "    (run / 'metrics.csv').write_text('epoch\\n' + 'row\\n' * (epoch + 1))\n"
+        "    time.sleep(0.25)\n"
+    )
+    code, rows = _watched(monkeypatch, tmp_path)
     said = capsys.readouterr().out
     assert code == 0
-    rows = list(csv.DictReader(out.open()))
+    assert [int(row["epoch"]) for row in rows][-1] >= 5
+    resident = [float(row["highest_resident_mib"]) for row in rows]
+    assert resident == sorted(resident) and 40 < resident[-1] < 200
+    assert "peak resident memory:" in said and "growth after epoch 2" in said
+
+
+def test_a_run_that_fails_has_no_figures(monkeypatch, tmp_path, capsys, stand_in):
+    stand_in("sys.exit(3)")
+    assert _watched(monkeypatch, tmp_path) == (1, [])
+    assert "the run ended with exit code 3" in capsys.readouterr().out
+
+
+@pytest.mark.slow  # above, the same with a process that needs no TensorFlow
+def test_the_memory_of_a_real_run_is_watched(monkeypatch, tmp_path):
+    code, rows = _watched(monkeypatch, tmp_path, *_DIGITS)
+    assert code == 0
     assert [int(row["epoch"]) for row in rows][-1] >= 6
     assert all(100 < float(row["highest_resident_mib"]) < 10_000 for row in rows)
-    assert "peak resident memory:" in said
-    assert "growth after epoch 2" in said
 
 
 def test_memory_that_grows_is_named(capsys):
@@ -160,14 +236,33 @@ def test_memory_that_grows_is_named(capsys):
     assert said[1] == "growth after epoch 2, over 5 epochs: 17.79% (target: ≤ 2%) NOT met"
 
 
-def test_the_start_is_timed_from_the_command(monkeypatch, tmp_path, capsys):
+def _started(monkeypatch, tmp_path):
     out = tmp_path / "start.json"
-    flags = ("--dataset=digits", "--stack_units=1", "--train_examples=50", "--batch_size=25")
-    assert (
-        _run(monkeypatch, bench_start, "--rounds=1", "--no-warm", f"--out={out}", "--", *flags) == 0
-    )
+    flags = ("--rounds=1", "--no-warm", f"--out={out}", "--", *_DIGITS)
+    assert _run(monkeypatch, bench_start, *flags) == 0
     seconds = json.loads(out.read_text())["seconds"]
-    assert 0 < seconds["--help"]["median"] < seconds["first step"]["median"] < 120
+    return seconds["--help"]["median"], seconds["first step"]["median"]
+
+
+def test_the_start_is_timed_from_the_command(monkeypatch, tmp_path, stand_in):
+    stand_in(
+        "if '--help' not in given:\n"
+        "    assert given['--dataset'] == 'digits' and given['--steps'] == '1'\n"
+        "    time.sleep(0.5)\n"
+        "    run = Path(given['--run_dir']); run.mkdir(); (run / 'events').mkdir()\n"
+        "    (run / 'events/1').write_text(repr(time.time()))\n"
+        "    time.sleep(1)\n"  # what comes after the first step does not count
+    )
+    written = lambda events: float((events / "1").read_text())  # noqa: E731
+    monkeypatch.setattr(bench_start, "_time_of_first_step", written)
+    help_seconds, step_seconds = _started(monkeypatch, tmp_path)
+    assert 0 < help_seconds and 0.5 < step_seconds < 60
+
+
+@pytest.mark.slow  # above, the same with a process that needs no TensorFlow
+def test_the_start_of_a_real_run_is_timed(monkeypatch, tmp_path):
+    help_seconds, step_seconds = _started(monkeypatch, tmp_path)
+    assert 0 < help_seconds < step_seconds < 120
 
 
 def test_a_start_that_fails_is_an_error(monkeypatch, capsys):
@@ -193,6 +288,19 @@ def test_the_exponent_of_a_power_is_found():
 
 
 def test_growth_is_a_table_and_a_plot(monkeypatch, tmp_path, capsys):
+    times = {8: 0.5, 16: 0.25}
+    monkeypatch.setattr(cost_growth, "_seconds", lambda _, __, batch, *___: times[batch])
+    _grown(monkeypatch, tmp_path)
+    assert "| batch size | -1.00 |" in capsys.readouterr().out
+
+
+@pytest.mark.slow  # above, the same without a network
+def test_growth_of_a_real_network(monkeypatch, tmp_path, capsys):
+    _grown(monkeypatch, tmp_path)
+    assert "| batch size | " in capsys.readouterr().out.split("exponent")[1]
+
+
+def _grown(monkeypatch, tmp_path):
     tiny = ("--sizes=", "--batches=8,16", "--depths=", "--units=1", "--images=16")
     assert _run(monkeypatch, cost_growth, *tiny, f"--out={tmp_path}", "--precision=fp32") == 0
     rows = list(csv.DictReader((tmp_path / "growth.csv").open()))
@@ -201,7 +309,6 @@ def test_growth_is_a_table_and_a_plot(monkeypatch, tmp_path, capsys):
         ("batch size", "16"),
     ]
     assert all(float(row["seconds_per_epoch"]) > 0 for row in rows)
-    assert "| batch size | " in capsys.readouterr().out.split("exponent")[1]
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
 
 

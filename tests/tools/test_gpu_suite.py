@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -36,6 +37,7 @@ def _results(out):
     return json.loads((out / "results.json").read_text())
 
 
+@pytest.mark.slow  # below, the same with workers and a run that need no TensorFlow
 def test_the_small_setting_measures_reports_and_trains_on_any_machine(tmp_path):
     result = _call(tmp_path, "--budget_s=200")
     assert result.returncode == 0, result.stdout + result.stderr
@@ -66,6 +68,72 @@ def test_the_small_setting_measures_reports_and_trains_on_any_machine(tmp_path):
     later = _results(tmp_path)
     assert later["run"] == run
     assert [row for row in later["steps"] if row["status"] == "ok"] == list(good.values())
+    assert later["steps"][-1]["error"] == "skipped: the budget ends"
+
+
+# What the suite starts as Python: a worker, or a run, neither of which needs TensorFlow.
+_STAND_IN = """
+import csv, json, sys
+from pathlib import Path
+if sys.argv[1].endswith("step_timing.py"):
+    print(json.dumps({"device": {"cpu": "C", "gpus": []}, "built_for": "CPUs"}), flush=True)
+    for line in sys.stdin:
+        flags = json.loads(line)["flags"]
+        answer = {"images_per_second": 900.0, "step_ms": 64.0, "compile_seconds": 1.0}
+        if "--precision=bf16" in flags:
+            answer["images_per_second"] = 1000.0
+        if "--precision=fp16" in flags:
+            answer = {"error": "--precision=fp16: needs a GPU", "refused": True}
+        print(json.dumps(answer), flush=True)
+else:
+    given = dict(argument.partition("=")[::2] for argument in sys.argv[1:])
+    run = Path(given["--run_dir"])
+    run.mkdir()
+    final = {"epoch": 2, "val_accuracy": 0.5}
+    seconds = {"total": 9.0, "train": 8.0}
+    summary = {"status": "done", "final": final, "seconds": seconds, "images_per_second": 5.0}
+    summary |= {"joules": None, "threshold": 0.92, "reached_threshold": None}
+    (run / "summary.json").write_text(json.dumps(summary))
+    (run / "metrics.csv").write_text("epoch,step\\n1,4\\n2,8\\n")
+    (run / "given.json").write_text(json.dumps(given))
+"""
+
+
+def test_a_suite_measures_trains_by_the_fastest_and_measures_nothing_twice(
+    tool, tmp_path, monkeypatch, capsys
+):
+    program, out = tmp_path / "python", tmp_path / "out"
+    program.write_text(f"#!{sys.executable} -S\n{_STAND_IN}")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest's own stay
+
+    def suite(budget):
+        monkeypatch.setattr(
+            sys, "argv", ["gpu_suite", f"--out={out}", "--setting=small", f"--budget_s={budget}"]
+        )
+        assert tool.main() == 0
+        return _results(out), capsys.readouterr().out
+
+    results, said = suite(1000)
+    good = [row for row in results["steps"] if row["status"] == "ok"]
+    assert [row["precision"] for row in good] == ["fp32", "bf16"]
+    (refused,) = [row for row in results["steps"] if row["status"] == "failed"]
+    assert refused["error"] == "--precision=fp16: needs a GPU"
+    run = results["run"]
+    assert run["status"] == "done" and run["config"]["precision"] == "bf16"
+    given = json.loads((out / "run/given.json").read_text())
+    assert given["--precision"] == "bf16" and given["--dataset"] == "digits"
+    assert [row["epoch"] for row in run["epochs"]] == ["1", "2"]
+    table = (out / "table.md").read_text()
+    assert table in said
+    assert table.count("\n| ") == 5 and "| bf16 | on | 25 | device | 2 |" in table
+    assert "validation accuracy 0.5000" in table and "joules not measured" in table
+
+    # A budget that is spent starts nothing.
+    later, _ = suite(0.001)
+    assert later["run"] == run
+    assert [row for row in later["steps"] if row["status"] == "ok"] == good
     assert later["steps"][-1]["error"] == "skipped: the budget ends"
 
 

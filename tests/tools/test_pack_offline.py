@@ -122,8 +122,9 @@ def pack(tmp_path_factory, wheels):
     return out, data
 
 
-def test_code_unpacked_into_an_empty_directory_trains(tmp_path, pack):
-    # Another tfsc and another repository around it are not taken for the packed ones.
+@pytest.fixture
+def lab(tmp_path, pack):
+    """The launcher of a pack that is unpacked where another tfsc and another repository are."""
     git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b.example"]
     subprocess.run([*git, "init", "--quiet"], check=True)
     subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message=other"], check=True)
@@ -132,16 +133,28 @@ def test_code_unpacked_into_an_empty_directory_trains(tmp_path, pack):
     assert result.returncode == 0, result.stderr
     launcher, *_ = result.stdout.splitlines()[-1].split()
     assert launcher == str(tmp_path / "lab/python")
-    recipe = ("--dataset=digits", "--stack_units=1", "--train_examples=50", "--batch_size=25")
-    recipe += ("--epochs=1", "--schedule=1e-3", "--shift=0", "--noflip", "--noexport")
-    trained = subprocess.run(
-        [launcher, "-m", "tfsc.train", *recipe, "--run_dir=run"],
+    return lambda *arguments: subprocess.run(
+        [launcher, *arguments],
         cwd=tmp_path,
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         capture_output=True,
         text=True,
         timeout=300,
     )
+
+
+def test_the_launcher_takes_the_packed_code_for_tfsc(lab):
+    checked = lab("-m", "tfsc.train", "--dataset=digits", "--only_check_args")
+    assert checked.returncode == 0, checked.stderr
+    refused = lab("-m", "tfsc.train", "--wd=-1", "--only_check_args")
+    assert refused.returncode == 2 and "--wd=-1" in refused.stderr
+
+
+@pytest.mark.slow  # the launcher and what is unpacked are the tests beside it
+def test_code_unpacked_into_an_empty_directory_trains(tmp_path, lab):
+    recipe = ("--dataset=digits", "--stack_units=1", "--train_examples=50", "--batch_size=25")
+    recipe += ("--epochs=1", "--schedule=1e-3", "--shift=0", "--noflip", "--noexport")
+    trained = lab("-m", "tfsc.train", *recipe, "--run_dir=run")
     assert trained.returncode == 0, trained.stderr
     assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "done"
     start = json.loads((tmp_path / "run/provenance.json").read_text())["starts"][-1]
