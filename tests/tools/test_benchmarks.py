@@ -256,7 +256,7 @@ def test_the_start_is_timed_from_the_command(monkeypatch, tmp_path, stand_in):
     written = lambda events: float((events / "1").read_text())  # noqa: E731
     monkeypatch.setattr(bench_start, "_time_of_first_step", written)
     help_seconds, step_seconds = _started(monkeypatch, tmp_path)
-    assert 0 < help_seconds and 0.5 < step_seconds < 60
+    assert help_seconds > 0 and 0.5 < step_seconds < 60
 
 
 @pytest.mark.slow  # above, the same with a process that needs no TensorFlow
