@@ -85,7 +85,7 @@ def test_per_epoch_moves_at_the_start_of_each_epoch_only():
 )
 def test_a_restart_comes_at_its_first_step_in_a_graph_too(period, mult):
     schedule = WarmRestarts(1.0, period, mult)
-    begin, length, firsts = 0.0, math.ceil(period), []
+    begin, length, firsts = 0.0, period, []
     while begin < 5000:
         begin, length = begin + length, length * mult
         firsts.append(math.ceil(begin))

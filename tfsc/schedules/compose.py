@@ -2,7 +2,15 @@
 
 import keras
 
-from tfsc.schedules.base import Schedule, above_zero, at_least, one_of
+from tfsc.schedules.base import (
+    Schedule,
+    above_zero,
+    at_least,
+    narrow,
+    one_of,
+    reached,
+    whole_times,
+)
 from tfsc.schedules.spec import WARMUP_START
 
 
@@ -43,7 +51,7 @@ class Sequence(_Around):
 
     def rate(self, step, xp):
         then = self.then.rate(xp.maximum(step - self.steps, 0.0), xp)
-        return xp.where(step >= self.steps, then, self.first.rate(step, xp))
+        return xp.where(reached(step, self.steps), then, self.first.rate(step, xp))
 
     def get_config(self):
         return super().get_config() | {"steps": self.steps}
@@ -86,9 +94,9 @@ class Warmup(_Around):
         target = self.then.rate(0.0 * step, xp)
         share = self.start
         if self.policy == "gradual":
-            share = self.start + (1.0 - self.start) * step / self.steps
+            share = self.start + (1.0 - self.start) * narrow(step, xp) / self.steps
         then = self.then.rate(xp.maximum(step - self.steps, 0.0), xp)
-        return xp.where(step >= self.steps, then, target * share)
+        return xp.where(reached(step, self.steps), then, target * share)
 
     def get_config(self):
         return super().get_config() | {
@@ -147,8 +155,7 @@ class PerEpoch(_Around):
 
     def rate(self, step, xp):
         n = float(self.steps_per_epoch)
-        # Half a step more: a division that compilers turn into a product must not miss an epoch.
-        return self.inner.rate(xp.floor((step + 0.5) / n) * n, xp)
+        return self.inner.rate(whole_times(step, n, xp) * n, xp)
 
     def get_config(self):
         return super().get_config() | {"steps_per_epoch": self.steps_per_epoch}
@@ -185,9 +192,7 @@ class ByEpoch(_Around):
         for begin, epoch, steps in self.stages[1:]:
             later = (epoch + (step - begin) / steps) * self.stages[0][2]
             at = xp.where(step >= begin, later, at)
-        # A rounded quotient must not miss the start of an epoch.
-        whole = xp.round(at)
-        return self.inner.rate(xp.where(xp.absolute(at - whole) < 0.01, whole, at), xp)
+        return self.inner.rate(at, xp)
 
     def get_config(self):
         return super().get_config() | {"stages": [list(stage) for stage in self.stages]}

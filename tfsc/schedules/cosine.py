@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from tfsc.schedules.base import Schedule, above_zero, at_least
+from tfsc.schedules.base import Schedule, above_zero, at_least, narrow
 
 
 @keras.saving.register_keras_serializable("tfsc")
@@ -29,7 +29,7 @@ class Cosine(Schedule):
         self.to = at_least("to", to, 0)
 
     def rate(self, step, xp):
-        t = xp.clip(step / self.steps, 0.0, 1.0)
+        t = xp.clip(narrow(step, xp) / self.steps, 0.0, 1.0)
         return self.to + (self.initial_rate - self.to) * 0.5 * (1.0 + xp.cos(math.pi * t))
 
     def get_config(self):

@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from tfsc.schedules.base import Schedule, above_zero, at_least, one_of
+from tfsc.schedules.base import Schedule, above_zero, at_least, narrow, one_of, whole_times
 from tfsc.schedules.spec import CYCLIC_POLICIES
 
 
@@ -59,8 +59,10 @@ class Cyclic(Schedule):
         if self.cycles is not None:
             # At its end the window is 0: the rate stays `low`.
             step = xp.minimum(step, 2.0 * self.half_cycle * self.cycles)
-        cycle = xp.floor(1.0 + step / (2.0 * self.half_cycle))
-        x = xp.absolute(step / self.half_cycle - 2.0 * cycle + 1.0)
+        done = whole_times(step, 2.0 * self.half_cycle, xp)
+        # Steps since the cycle began: float32 holds them where it does not hold all steps so far.
+        since = narrow(xp.maximum(step - done * (2.0 * self.half_cycle), 0.0), xp)
+        x = xp.absolute(since / self.half_cycle - 1.0)
         if self.policy == "sine":
             window = 0.5 * (1.0 + xp.cos(math.pi * x))
         elif self.policy == "welch":
@@ -68,10 +70,10 @@ class Cyclic(Schedule):
         else:
             window = xp.maximum(0.0, 1.0 - x)
         if self.policy == "triangular2":
-            window = window * xp.power(2.0, 1.0 - cycle)
+            window = window * xp.power(2.0, -narrow(done, xp))
         elif self.policy == "exp_range":
             # As an exponential: float32 would round gamma, and its powers more.
-            window = window * xp.exp(math.log(self.gamma) * step)
+            window = window * xp.exp(math.log(self.gamma) * narrow(step, xp))
         return self.low + (self.high - self.low) * window
 
     def get_config(self):

@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from tfsc.schedules.base import Schedule, above_zero, at_least
+from tfsc.schedules.base import Schedule, above_zero, at_least, narrow
 
 
 @keras.saving.register_keras_serializable("tfsc")
@@ -36,7 +36,7 @@ class Exponential(Schedule):
         if self.steps is not None:
             step = xp.minimum(step, self.steps)
         # As an exponential: float32 would round gamma, and its powers more.
-        return self.initial_rate * xp.exp(math.log(self.gamma) / self.every * step)
+        return self.initial_rate * xp.exp(math.log(self.gamma) / self.every * narrow(step, xp))
 
     def get_config(self):
         return {

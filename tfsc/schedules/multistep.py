@@ -1,9 +1,8 @@
 """`MultiStep`: a rate that drops by a factor at milestones."""
 
 import keras
-import numpy as np
 
-from tfsc.schedules.base import Schedule, above_zero, at_least
+from tfsc.schedules.base import Schedule, above_zero, at_least, narrow, reached
 
 
 @keras.saving.register_keras_serializable("tfsc")
@@ -12,7 +11,8 @@ class MultiStep(Schedule):
 
     Args:
         rate: rate₀, from 0.
-        milestones: steps, increasing, at which the rate is multiplied.
+        milestones: steps, increasing, at which the rate is multiplied; one with a fraction is
+            reached at the next step.
         gamma: above 0.
 
     Raises:
@@ -30,9 +30,9 @@ class MultiStep(Schedule):
         self.gamma = above_zero("gamma", gamma)
 
     def rate(self, step, xp):
-        rate = self.initial_rate + 0.0 * step
+        rate = self.initial_rate + 0.0 * narrow(step, xp)
         for count, milestone in enumerate(self.milestones, start=1):
-            rate = xp.where(step >= np.ceil(milestone), self.initial_rate * self.gamma**count, rate)
+            rate = xp.where(reached(step, milestone), self.initial_rate * self.gamma**count, rate)
         return rate
 
     def get_config(self):

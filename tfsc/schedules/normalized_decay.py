@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from tfsc.schedules.base import Schedule, above_zero, at_least
+from tfsc.schedules.base import Schedule, above_zero, at_least, narrow
 from tfsc.schedules.warm_restarts import WarmRestarts
 
 
@@ -35,8 +35,8 @@ class NormalizedDecay(Schedule):
 
     def rate(self, step, xp):
         steps = self.restarts.period_at(step, xp)
-        root = math.sqrt(steps) if isinstance(steps, int) else xp.sqrt(steps)
-        return self.norm / self.learning_rate / root + 0.0 * step
+        root = math.sqrt(steps) if isinstance(steps, int | float) else xp.sqrt(steps)
+        return self.norm / self.learning_rate / root + 0.0 * narrow(step, xp)
 
     def get_config(self):
         return {

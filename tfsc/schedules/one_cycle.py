@@ -5,7 +5,7 @@ import math
 
 import keras
 
-from tfsc.schedules.base import Schedule, at_least, one_of
+from tfsc.schedules.base import Schedule, at_least, narrow, one_of, reached
 
 
 @keras.saving.register_keras_serializable("tfsc")
@@ -68,15 +68,15 @@ class OneCycle(Schedule):
 
     def rate(self, step, xp):
         knots = self._knots()
-        rate = self.start + 0.0 * step
+        rate = self.start + 0.0 * narrow(step, xp)
         for (first, a), (last, b) in itertools.pairwise(knots):
             if last <= max(first, 0.0):  # a rise of less than a step
-                rate = xp.where(step >= first, b, rate)
+                rate = xp.where(reached(step, first), b, rate)
                 continue
-            t = xp.clip((step - first) / (last - first), 0.0, 1.0)
+            t = xp.clip(narrow(step - first, xp) / (last - first), 0.0, 1.0)
             if self.anneal == "cosine":
                 t = 0.5 * (1.0 - xp.cos(math.pi * t))
-            rate = xp.where(step >= first, a + (b - a) * t, rate)
+            rate = xp.where(reached(step, first), a + (b - a) * t, rate)
         return rate
 
     def get_config(self):

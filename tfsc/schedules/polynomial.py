@@ -2,7 +2,7 @@
 
 import keras
 
-from tfsc.schedules.base import Schedule, above_zero, at_least
+from tfsc.schedules.base import Schedule, above_zero, at_least, narrow
 
 
 @keras.saving.register_keras_serializable("tfsc")
@@ -29,7 +29,9 @@ class Polynomial(Schedule):
         self.power = above_zero("power", power)
 
     def rate(self, step, xp):
-        left = 1.0 - xp.clip(step / self.steps, 0.0, 1.0)
+        # A power below 1 is steepest at the end, where float32 has no digits of what is left.
+        step = step if self.power < 1 else narrow(step, xp)
+        left = narrow(1.0 - xp.clip(step / self.steps, 0.0, 1.0), xp)
         return self.to + (self.initial_rate - self.to) * xp.power(left, self.power)
 
     def get_config(self):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from tfsc.errors import RecipeError
 from tfsc.flagfile import shown
 from tfsc.schedules import language, spec
-from tfsc.schedules.base import Schedule
+from tfsc.schedules.base import Schedule, reached
 from tfsc.schedules.compose import PerEpoch, Sequence, Warmup
 from tfsc.schedules.cosine import Cosine
 from tfsc.schedules.cyclic import Cyclic
@@ -58,7 +58,7 @@ def _chain(parts: list, steps_per_epoch: int, steps: int) -> Schedule:
     part, *rest = parts
     length = part.length()
     length = steps if length is None else length.steps(steps_per_epoch)
-    if rest and length >= steps:
+    if rest and reached(length, steps):
         raise _TooShort(
             f"{part} takes {length:g} steps, the run leaves {steps:g} "
             f"({steps_per_epoch} an epoch): nothing of {rest[0]} would be seen"

@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 
-from tfsc.schedules.base import Schedule, above_zero, at_least
+from tfsc.schedules.base import Schedule, above_zero, at_least, narrow, reached, whole_times
 from tfsc.schedules.spec import LEAST_MULT
 
 _LAST_STEP = 2.0**31
@@ -19,7 +19,8 @@ class WarmRestarts(Schedule):
 
     Args:
         rate: rate₀, from 0.
-        period: T_0, steps, above 0; a fraction is rounded up.
+        period: T_0, steps, above 0; where a fraction of a step is over, the restart comes at the
+            next step, and no later for the restarts before it.
         mult: T_mult, 1 or at least 1.01.
         to: rate at the end of each period, never quite reached.
 
@@ -32,7 +33,7 @@ class WarmRestarts(Schedule):
     def __init__(self, rate: float, period: float, mult: float = 1.0, to: float = 0.0):
         super().__init__()
         self.initial_rate = at_least("rate", rate, 0)
-        self.period = math.ceil(above_zero("period", period))
+        self.period = above_zero("period", period)
         self.mult = at_least("mult", mult, 1)
         if 1 < mult < LEAST_MULT:
             raise ValueError(f"mult must be 1 or at least {LEAST_MULT}. Received: {mult}")
@@ -42,23 +43,20 @@ class WarmRestarts(Schedule):
     def _current(self, step, xp):
         """Begin and length of the period that holds `step`."""
         if self.mult == 1:
-            # Half a step more: compilers turn /n into ·(1/n), which could miss a restart.
-            return xp.floor((step + 0.5) / self.period) * self.period, self.period
-        # By comparison, for the same reason: a logarithm would miss restarts.
-        reached = xp.expand_dims(step, -1) >= np.ceil(self._begins[1:])
-        index = xp.sum(xp.where(reached, 1, 0), axis=-1)
+            return whole_times(step, self.period, xp) * self.period, self.period
+        # By comparison: a logarithm would miss restarts.
+        over = reached(xp.expand_dims(step, -1), self._begins[1:])
+        index = xp.sum(xp.where(over, 1, 0), axis=-1)
         begin, length = xp.take(self._begins, index), xp.take(self._lengths, index)
-        if xp is not np:
-            begin, length = xp.cast(begin, "float32"), xp.cast(length, "float32")
-        return begin, length
+        return begin, narrow(length, xp)
 
     def period_at(self, step, xp):
-        """Steps in the period that holds a float `step`."""
+        """Steps in the period that holds a float64 `step`."""
         return self._current(step, xp)[1]
 
     def rate(self, step, xp):
         begin, length = self._current(step, xp)
-        t = xp.clip((step - begin) / length, 0.0, 1.0)
+        t = xp.clip(narrow(step - begin, xp) / length, 0.0, 1.0)
         return self.to + (self.initial_rate - self.to) * 0.5 * (1.0 + xp.cos(math.pi * t))
 
     def get_config(self):
