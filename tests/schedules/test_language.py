@@ -246,6 +246,17 @@ _CALLS = {
         "warmup(500s,policy=constant,start=0.2)→[0.1,0]const[0.01,30]→[1e-3,0]"
     ),
     "[1e-3,0s]half[1e-5,5000s]": "[1e-3,0]half[1e-5,5000s]",
+    "multistep(0.1, [50%, 75 %])": "multistep(0.1,[50%,75%])",
+    "warmup(5%, start=10%) → cosine(0.1, length=50%) → 1e-3": (
+        "warmup(5%,start=0.1)→cosine(rate=0.1,length=50%)→[1e-3,0]"
+    ),
+    "cyclic(0.1, 3, 12.5%)": "cyclic(0.1,3,12.5%)",
+    "warm_restarts(0.1, period=25%, mult=1.5)": "warm_restarts(0.1,25%,mult=1.5)",
+    "one_cycle(max=0.01, start=max/25, end=start/1e4, peak=30%)": (
+        "one_cycle(0.01,start=4e-4,end=4e-8)"
+    ),
+    "one_cycle(1, end = start / 100)": "one_cycle(1,end=4e-4)",
+    "cosine(to=rate/1e3)": "cosine(to=1e-6)",
     "warmup(2)→[.24, 0%]lin[.1, 50 %]lin[0, 100%]": "warmup(2e)→[0.24,0]lin[0.1,50%]lin[0,100%]",
 }
 
@@ -316,6 +327,16 @@ def test_half_and_exp_at_their_quarters():
         ("multistep(0.1, ▸40)", "expected '[' to open the list of milestones"),
         ("multistep(0.1, [40,▸30])", "milestones of multistep must increase"),
         ("multistep(0.1, [40,▸50s])", "must all be in epochs or all in steps"),
+        ("multistep(0.1, [50%,▸75])", "in epochs or all in steps or all in percent"),
+        ("multistep(0.1, [50%,▸101%])", "a run has no more than 100%, received 101%"),
+        ("multistep(0.1, [▸0%])", "milestones of multistep must be above 0"),
+        ("multistep(0.1, [▸1e13])", "must be at most 1e+12, received 1e+13"),
+        ("one_cycle(0.1, peak=▸130%)", "peak of one_cycle must be from 0 to 1, received 1.3"),
+        ("one_cycle(start=▸max/25, max=1)", "max of one_cycle must stand before start of"),
+        ("one_cycle(1, start=▸max/0)", "start of one_cycle must be at most 1e+30, received max/0"),
+        ("one_cycle(1, start=max▸*2)", "expected '/' after max, as in max/25"),
+        ("one_cycle(▸max/25)", "expected max of one_cycle, a number"),
+        ("one_cycle(1, start=▸peak/2)", "expected start of one_cycle, a number"),
         ("multistep(0.1, [40▸;50])", "or ']' in the list of milestones"),
         ("multistep(0.1, [40], ▸0)", "gamma of multistep must be above 0"),
         ("▸warmup(5)", "a warmup needs a schedule to lead to"),

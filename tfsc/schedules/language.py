@@ -22,11 +22,14 @@ Families, with their parameters in order or by name: `FAMILIES`.
     cyclic(0.1, 3.0, half_cycle=5000, policy=triangular2)
     warmup(5, gradual) → multistep(0.1, [40,80,120], gamma=0.2)
 
-A duration is a number with `s` (steps) or `e` (epochs); without either it has the unit of its
-family's source: steps for cyclic, epochs for all others. `→` (or `->`) goes on with the next part
-when one has ended; a part's own time starts at its beginning.
+A duration is a number with `s` (steps), `e` (epochs) or `%` (of the run); without any it has the
+unit of its family's source: steps for cyclic, epochs for all others. `→` (or `->`) goes on with
+the next part when one has ended; a part's own time starts at its beginning, and its percent are
+those of what is left of the run there. A rate may be a part of another one of its family:
+`start=max/25`.
 """
 
+from tfsc.schedules.other_names import parameter_hint, schedule_hint, shape_hint
 from tfsc.schedules.spec import (
     FAMILIES,
     HIGHEST,
@@ -43,6 +46,7 @@ from tfsc.schedules.spec import (
 from tfsc.schedules.syntax import Reader, TextSyntaxError, cut, number_text
 
 _MOST_PARTS = 20  # of a chain
+_LONGEST = 1e12  # epochs or steps that a duration may have
 _LEAST_EXP = 1e-30  # of rates in an exp segment, whose ratio float32 must hold
 
 # Schedules with a name of their own, usable as `--schedule=type2`.
@@ -159,12 +163,7 @@ def _knot(reader: Reader) -> tuple[int, Knot, int, str]:
     reader.expect(",", "between a knot's learning rate and its epoch")
     reader.skip_blanks()
     position_at = reader.at
-    position = reader.number("an epoch")
-    unit = "%" if reader.take("%") else _unit(reader, "e")
-    if unit == "%" and position > 100:
-        raise reader.fail(
-            f"a run has no more than 100%, received {number_text(position)}%", position_at
-        )
+    position, unit = _time(reader, "an epoch", "e")
     reader.expect("]", "to close the knot")
     return value_at, Knot(value, position), position_at, unit
 
@@ -178,6 +177,17 @@ def _rate(reader: Reader, what: str) -> float:
             f"{what} must be at most {HIGHEST:g}, received {number_text(rate)}", start
         )
     return rate
+
+
+def _time(reader: Reader, what: str, default: str) -> tuple[float, str]:
+    """A number and its unit."""
+    reader.skip_blanks()
+    start = reader.at
+    number = reader.number(what)
+    unit = "%" if reader.take("%") else _unit(reader, default)
+    if unit == "%" and number > 100:
+        raise reader.fail(f"a run has no more than 100%, received {number_text(number)}%", start)
+    return number, unit
 
 
 def _unit(reader: Reader, default: str) -> str:
@@ -196,7 +206,8 @@ def _shape(reader: Reader) -> str:
     if not word:
         raise reader.fail(f"expected a shape ({allowed}) between knots, found {reader.found()}")
     if word not in SHAPES:
-        raise reader.fail(f"unknown shape {cut(word)!r}, allowed: {allowed}")
+        rule = f"unknown shape {cut(word)!r}, allowed: {allowed}{shape_hint(word)}"
+        raise reader.fail(rule)
     return reader.word()
 
 
@@ -205,9 +216,9 @@ def _call(reader: Reader) -> Call:
     family = reader.word()
     if family not in FAMILIES:
         names = ", ".join((*NAMED, *(f"{name}(…)" for name in FAMILIES)))
-        raise reader.fail(
-            f"no schedule is named {cut(family)!r}; names: {names}; or [value, epoch]lin…", start
-        )
+        hint = schedule_hint(family, (*NAMED, *FAMILIES))
+        hint = hint or f"; names: {names}; or [value, epoch]lin…"
+        raise reader.fail(f"no schedule is named {cut(family)!r}{hint}", start)
     parameters, given = FAMILIES[family], {}
     end = reader.at
     if reader.take("("):
@@ -216,7 +227,7 @@ def _call(reader: Reader) -> Call:
             if given:
                 reader.expect(",", f"or ')' after an argument of {family}")
             name, by_position = _argument_name(reader, family, given, by_position)
-            given[name] = _value(reader, f"{name} of {family}", parameters[name])
+            given[name] = _value(reader, family, name, given)
         end = reader.at - 1
     missing = [name for name, p in parameters.items() if p.required and name not in given]
     if missing:
@@ -238,7 +249,8 @@ def _argument_name(reader: Reader, family: str, given: dict, by_position: bool) 
     if word and reader.take("="):
         if word not in parameters:
             order = ", ".join(parameters)
-            raise reader.fail(f"{family} has no parameter {cut(word)!r}; it has: {order}", start)
+            hint = parameter_hint(word, family, tuple(parameters)) or f"; it has: {order}"
+            raise reader.fail(f"{family} has no parameter {cut(word)!r}{hint}", start)
         if word in given:
             raise reader.fail(f"{word} of {family} is given twice", start)
         return word, False
@@ -250,7 +262,8 @@ def _argument_name(reader: Reader, family: str, given: dict, by_position: bool) 
     return list(parameters)[len(given)], True
 
 
-def _value(reader: Reader, what: str, parameter: Parameter) -> object:
+def _value(reader: Reader, family: str, name: str, given: dict) -> object:
+    parameter, what = FAMILIES[family][name], f"{name} of {family}"
     reader.skip_blanks()
     start = reader.at
     if parameter.kind == "word":
@@ -265,8 +278,10 @@ def _value(reader: Reader, what: str, parameter: Parameter) -> object:
     if parameter.kind == "durations":
         return _durations(reader, what, parameter)
     if parameter.kind == "rate":
-        return _rate(reader, what)
+        return _rate_or_share(reader, family, name, given)
     value = reader.number(what)
+    if parameter.kind == "fraction" and reader.take("%"):
+        value /= 100
     if parameter.kind == "fraction" and not 0 <= value <= 1:
         raise reader.fail(f"{what} must be from 0 to 1, received {number_text(value)}", start)
     if parameter.kind == "factor" and not 0 < value <= 1:
@@ -282,13 +297,41 @@ def _value(reader: Reader, what: str, parameter: Parameter) -> object:
     return int(value) if parameter.kind == "whole" else value
 
 
+def _rate_or_share(reader: Reader, family: str, name: str, given: dict) -> float:
+    """A rate, or a part of another one of the family: max/25."""
+    what, other = f"{name} of {family}", reader.peek_word()
+    if other == name or other not in FAMILIES[family] or FAMILIES[family][other].kind != "rate":
+        return _rate(reader, what)
+    start = reader.at
+    reader.word()
+    reader.expect("/", f"after {other}, as in {other}/25")
+    whole, number = _rate_of(family, other, given), reader.number("what it is divided by")
+    if whole is None:
+        raise reader.fail(f"{other} of {family} must stand before {what}, a part of it", start)
+    if number == 0 or whole / number > HIGHEST:
+        raise reader.fail(f"{what} must be at most {HIGHEST:g}, received {other}/{number:g}", start)
+    return whole / number
+
+
+def _rate_of(family: str, name: str, given: dict) -> float | None:
+    """A rate of a family, given or by default; None where it is not known yet."""
+    parameter = FAMILIES[family][name]
+    if name in given or parameter.share is None:
+        return given.get(name, parameter.default)
+    other, number = parameter.share
+    whole = _rate_of(family, other, given)
+    return None if whole is None else whole / number
+
+
 def _duration(reader: Reader, what: str, parameter: Parameter) -> Duration:
     reader.skip_blanks()
     start = reader.at
-    number = reader.number(f"{what}, a duration")
+    number, unit = _time(reader, f"{what}, a duration", parameter.unit)
     if number == 0:
         raise reader.fail(f"{what} must be above 0", start)
-    return Duration(number, _unit(reader, parameter.unit))
+    if number > _LONGEST:
+        raise reader.fail(f"{what} must be at most {_LONGEST:g}, received {number:g}", start)
+    return Duration(number, unit)
 
 
 def _durations(reader: Reader, what: str, parameter: Parameter) -> tuple[Duration, ...]:
@@ -299,7 +342,9 @@ def _durations(reader: Reader, what: str, parameter: Parameter) -> tuple[Duratio
         start = reader.at
         duration = _duration(reader, what, parameter)
         if found and duration.unit != found[-1].unit:
-            raise reader.fail(f"{what} must all be in epochs or all in steps", start)
+            raise reader.fail(
+                f"{what} must all be in epochs or all in steps or all in percent", start
+            )
         if found and duration.number <= found[-1].number:
             raise reader.fail(f"{what} must increase", start)
         found.append(duration)

@@ -57,7 +57,7 @@ def _chain(parts: list, steps_per_epoch: int, steps: int) -> Schedule:
     """The parts in order; the last one's default length is what the others leave of `steps`."""
     part, *rest = parts
     length = part.length()
-    length = steps if length is None else length.steps(steps_per_epoch)
+    length = steps if length is None else length.steps(steps_per_epoch, steps)
     if rest and reached(length, steps):
         raise _TooShort(
             f"{part} takes {length:g} steps, the run leaves {steps:g} "
@@ -69,18 +69,18 @@ def _chain(parts: list, steps_per_epoch: int, steps: int) -> Schedule:
         then = _chain(rest, steps_per_epoch, steps - length)
         return Warmup(then, length, part["policy"], part["start"])
     else:
-        first = FAMILIES[part.family](part, _Run(steps_per_epoch, length))
+        first = FAMILIES[part.family](part, _Run(steps_per_epoch, steps, length))
     return Sequence(first, length, _chain(rest, steps_per_epoch, steps - length)) if rest else first
 
 
 class _Run:
-    """What a family needs to know beside its arguments."""
+    """What a family needs to know beside its arguments: what is left of the run, its length."""
 
-    def __init__(self, steps_per_epoch: int, length: float):
-        self.steps_per_epoch, self.length = steps_per_epoch, length
+    def __init__(self, steps_per_epoch: int, left: float, length: float):
+        self.steps_per_epoch, self.left, self.length = steps_per_epoch, left, length
 
     def steps(self, duration: spec.Duration) -> float:
-        return duration.steps(self.steps_per_epoch)
+        return duration.steps(self.steps_per_epoch, self.left)
 
 
 def _cyclic(call: spec.Call, run: _Run) -> Schedule:

@@ -33,12 +33,18 @@ def between(shape: str, a: float, b: float, t, cos: Callable):
 
 @dataclass(frozen=True)
 class Duration:
-    """A length of training: `number` of epochs (unit "e") or steps ("s")."""
+    """A length of training: `number` of epochs (unit "e"), steps ("s") or percent ("%").
+
+    Percent are those of the run, in a chain of what the parts before leave of it.
+    """
 
     number: float
     unit: str
 
-    def steps(self, steps_per_epoch: int) -> float:
+    def steps(self, steps_per_epoch: int, run: float) -> float:
+        """It in steps, when the part that it belongs to begins `run` steps before the end."""
+        if self.unit == "%":
+            return self.number * run / 100
         return self.number * (steps_per_epoch if self.unit == "e" else 1)
 
     def __str__(self) -> str:
@@ -103,12 +109,13 @@ class Segments:
         return Segments(tuple(knots), self.shapes, "s")
 
     def __str__(self) -> str:
-        text = self._knot_text(self.knots[0])
+        text = self.knot_text(self.knots[0])
         for shape, knot in zip(self.shapes, self.knots[1:], strict=True):
-            text += shape + self._knot_text(knot)
+            text += shape + self.knot_text(knot)
         return text
 
-    def _knot_text(self, knot: Knot) -> str:
+    def knot_text(self, knot: Knot) -> str:
+        """One of its knots, as `str()` prints it."""
         unit = self.unit if self.unit != "e" and knot.position else ""
         return f"[{number_text(knot.value)},{number_text(knot.position)}{unit}]"
 
@@ -120,7 +127,8 @@ class Parameter:
     Attributes:
         kind: "rate" (from 0), "duration", "durations" (a list), "number" (above 0), "fraction" (0
             to 1), "factor" (above 0, at most 1), "whole" (from 1), or "word".
-        default: None means required, unless `optional`.
+        default: None means required, unless `optional` or `share`.
+        share: (another rate, number): the default is that rate divided by the number.
         unit: of a duration without one.
         choices: of a word, or of a whole number.
         low: a "number" must be at least this, or above 0 if this is 0.
@@ -129,13 +137,14 @@ class Parameter:
     kind: str
     default: float | str | None = None
     optional: bool = False
+    share: tuple[str, float] | None = None
     unit: str = "e"
     choices: tuple = ()
     low: float = 0.0
 
     @property
     def required(self) -> bool:
-        return self.default is None and not self.optional
+        return self.default is None and not self.optional and self.share is None
 
 
 _TO = Parameter("rate", 0.0)
@@ -158,8 +167,8 @@ FAMILIES: dict[str, dict[str, Parameter]] = {
     },
     "one_cycle": {
         "max": Parameter("rate"),
-        "start": Parameter("rate", optional=True),
-        "end": Parameter("rate", optional=True),
+        "start": Parameter("rate", share=("max", 25.0)),
+        "end": Parameter("rate", share=("start", 1e4)),
         "length": _LENGTH,
         "peak": Parameter("fraction", 0.3),
         "phases": Parameter("whole", 2, choices=(2, 3)),
