@@ -6,20 +6,14 @@ import sys
 
 import matplotlib.image
 import pytest
-from commands import ROOT, environment
+from commands import ROOT, call_warm, environment
 
 from tfsc.reporting.schedules import time_constant
 
 
-def _show(*arguments, cwd):
-    command = [sys.executable, "-m", "tfsc.schedules", *arguments]
-    return subprocess.run(
-        command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=100
-    )
-
-
 def test_a_table_and_a_plot_of_rate_and_momentum(tmp_path):
-    result = _show(
+    result = call_warm(
+        "schedules",
         "--show=one_cycle(0.1, start=0.02, peak=0.26, anneal=linear)",
         "--momentum=inverse(0.95, 0.85)",
         "--steps=50",
@@ -66,6 +60,27 @@ def test_a_bad_text_is_an_error_before_tensorflow_is_there(arguments, message, t
     )
     assert result.returncode == 2
     assert result.stderr.startswith(f"tfsc.schedules: {message}")
+
+
+def test_what_never_comes_in_the_run_is_a_warning(tmp_path):
+    result = call_warm(
+        "schedules",
+        "--show=multistep(0.1, [0.5,0.75])",
+        "--momentum=[0.9,0]const[0.8,40]",
+        "--rows=2",
+        "--out=",
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    first, second = result.stderr.splitlines()
+    assert first.endswith(
+        "--show: milestones of multistep are epochs: 0.5 means half an epoch; for that part of the "
+        "run write 50%"
+    )
+    assert second.endswith(
+        "--momentum: knot [0.8,40] never comes: the run has 25 epochs of 781 steps"
+    )
+    assert len(result.stdout.splitlines()) == 3
 
 
 def test_the_time_constant():

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import itertools
 import json
+import re
 import shutil
 import sys
 import types
@@ -432,6 +433,31 @@ def test_a_run_outlives_its_terminal(whole, tmp_path, monkeypatch):
     log = (tmp_path / "run/train.log").read_text()
     assert log.count("standard output is gone (Broken pipe); going on without") == 1
     assert "done: validation accuracy" in log
+
+
+def test_what_a_schedule_says_in_vain_is_told_once(tmp_path, monkeypatch, caplog):
+    def stopped(self):
+        raise Interrupted(15)
+
+    monkeypatch.setattr(run_module._Run, "train_epoch", stopped)
+    recipe = _recipe(
+        tmp_path / "run",
+        schedule="multistep(1e-3, [0.5, 30])",
+        optimizer="sgd",
+        momentum="[0.9,0]const[0.8,50%]const[0.7,100%]",
+        batch_schedule="[25,0]const[50,1]const[100,40]",
+    )
+    expected = [
+        "--schedule: milestone 30e of multistep never comes: the run has 2 epochs of 4 steps",
+        "--momentum: knot [0.7,100%] never comes: the run has 2 epochs of 4 steps",
+        "--batch_schedule: knot [100,40] never comes: the run has 2 epochs of 4 steps",
+    ]
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            run_module.run(recipe)
+    log = (tmp_path / "run/train.log").read_text()
+    assert re.findall("warning: (.*)", log) == expected
+    assert [record.getMessage() for record in caplog.records] == expected
 
 
 def test_memory_that_runs_out_is_an_error_that_says_what_to_change(tmp_path, monkeypatch):

@@ -7,11 +7,12 @@ With --momentum also that of the optimizer, and its time constant.
 
 from pathlib import Path
 
-from absl import flags
+from absl import flags, logging
 
 from tfsc import cli
 from tfsc.errors import RecipeError
 from tfsc.schedules import language, spec, texts
+from tfsc.schedules.doubts import doubts
 
 _SHOW = flags.DEFINE_string("show", None, "The schedule, as --schedule of tfsc.train takes it.")
 _MOMENTUM = flags.DEFINE_string("momentum", "0.9", "Momentum, as --momentum of tfsc.train.")
@@ -55,6 +56,12 @@ def main() -> None:
     run = _STEPS_PER_EPOCH.value, _STEPS.value or 25 * _STEPS_PER_EPOCH.value
     rates = build(schedule, *run, _PER.value, flag="show")
     momenta = build(momentum, *run, _PER.value, flag="momentum")
+    doubted = {"show": schedule}
+    if not texts.is_inverse(_MOMENTUM.value):
+        doubted["momentum"] = momentum
+    for flag, parsed in doubted.items():
+        for doubt in doubts(parsed, *run):
+            logging.warning("--%s: %s", flag, doubt)
     print(report.table(rates, momenta, *run, rows=_ROWS.value))
     if _OUT.value:
         report.plot(Path(_OUT.value), rates, momenta, *run, title=str(schedule))

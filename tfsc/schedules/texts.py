@@ -12,6 +12,11 @@ from tfsc.schedules.syntax import Reader, number_text
 HIGHEST_MOMENTUM = 0.999999  # float32 tells it from 1
 
 
+def is_inverse(text: str) -> bool:
+    """Whether a momentum is `inverse(…)`: the times of its schedule are those of the rate."""
+    return Reader(text).peek_word() == "inverse"
+
+
 def parse_momentum(text: str, schedule: Schedule) -> Schedule:
     """Parse `--momentum`: a number or schedule text of at most 0.999999, or `inverse(high, low)`.
 

@@ -16,10 +16,11 @@ from tfsc.models import registry as models
 from tfsc.optimizers import registry as optimizers
 from tfsc.optimizers.groups import UnknownGroupError
 from tfsc.recipe import Recipe
+from tfsc.schedules import language, spec, texts
 from tfsc.schedules import registry as schedules
-from tfsc.schedules import spec
 from tfsc.schedules.base import Schedule
 from tfsc.schedules.compose import ByEpoch, Scaled
+from tfsc.schedules.doubts import doubts
 from tfsc.training.averaging import Averaging
 from tfsc.training.learner import Learner
 from tfsc.training.precision import (
@@ -136,6 +137,23 @@ def build_momentum(recipe: Recipe, plan: BatchPlan) -> Schedule:
     return _build(recipe, recipe.parsed_momentum(), plan, "momentum")
 
 
+def schedule_doubts(recipe: Recipe, plan: BatchPlan) -> list[str]:
+    """Lines about what the recipe's schedules say in vain.
+
+    Nothing about defaults, which a short trial leaves as they are, nor about what is the inverse of
+    the learning rate.
+    """
+    flags = ("schedule", "momentum", "muon_rest_momentum", "batch_schedule")
+    given = {flag: getattr(recipe, flag) for flag in flags}
+    run = _length(recipe, plan)
+    return [
+        f"--{flag}: {doubt}"
+        for flag, text in given.items()
+        if text != getattr(Recipe, flag) and not texts.is_inverse(text)
+        for doubt in doubts(language.parse(text), *run)
+    ]
+
+
 def _momentum(
     recipe: Recipe, parsed: spec.Schedule, plan: BatchPlan, flag: str
 ) -> float | Schedule:
@@ -144,13 +162,20 @@ def _momentum(
     return _build(recipe, parsed, plan, flag) if constant is None else constant
 
 
-def _build(recipe: Recipe, parsed: spec.Schedule, plan: BatchPlan, flag: str) -> Schedule:
+def _length(recipe: Recipe, plan: BatchPlan) -> tuple[int, int]:
+    """Steps of an epoch and of the run, for schedules.
+
+    They are steps of the first batch size, so that epochs stay comparable.
+    """
     steps = total_steps(recipe, plan)
     first, last = plan.stages[0], plan.at_step(steps)
-    # Durations in steps mean steps of the first batch size, so that epochs stay comparable.
     in_last = (steps - last.step) * first.steps_per_epoch
     total = last.epoch * first.steps_per_epoch + math.ceil(in_last / last.steps_per_epoch)
-    schedule = schedules.build(parsed, first.steps_per_epoch, total, recipe.schedule_per, flag)
+    return first.steps_per_epoch, total
+
+
+def _build(recipe: Recipe, parsed: spec.Schedule, plan: BatchPlan, flag: str) -> Schedule:
+    schedule = schedules.build(parsed, *_length(recipe, plan), recipe.schedule_per, flag)
     if len(plan.stages) > 1:
         stages = [(stage.step, stage.epoch, stage.steps_per_epoch) for stage in plan.stages]
         return ByEpoch(schedule, stages)

@@ -38,7 +38,7 @@ from tfsc.reporting.plots import plot_curves
 from tfsc.reporting.provenance import provenance
 from tfsc.reporting.run_directory import RunDirectory
 from tfsc.reporting.summary import evaluated, result, summarize
-from tfsc.training.build import build_data, build_learner, total_steps
+from tfsc.training.build import build_data, build_learner, schedule_doubts, total_steps
 from tfsc.training.callbacks import ProgressLine, RestoreMetrics, StepLog, StopOnSignal, duration
 from tfsc.training.checkpoint import CheckpointStore
 from tfsc.training.clock import Clock
@@ -124,8 +124,9 @@ class _Run:
         self.step, self.history, self.epoch_training = 0, [], None
         self.garbage = EpochGarbage()
         self.drawn_epochs, self.drawn_at = 0, time.monotonic()
-        clock, used_before = None, NOTHING_YET
+        clock, used_before, self.resumed = None, NOTHING_YET, False
         if checkpoint := self.store.restore_newest(self.state):
+            self.resumed = True
             self.step = checkpoint.step
             self.history = checkpoint.progress["history"]
             self.epoch_training = checkpoint.progress["epoch_training"]
@@ -148,6 +149,9 @@ class _Run:
             f"examples, {self.learner.network.count_params():,} parameters, {self.total_steps} "
             f"steps in {self.total_epochs} epochs, {self.recipe.precision}"
         )
+        if not self.resumed:  # once, not at each start
+            for doubt in schedule_doubts(self.recipe, self.plan):
+                self.warn(doubt)
         try:
             try:
                 self.train_and_export()
