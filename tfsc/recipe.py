@@ -265,7 +265,8 @@ class Recipe:
         "Learning rate: segments [rate, epoch]lin[rate, epoch]… with "
         f"{', '.join(spec.SHAPES)}; a name ({', '.join(language.NAMED)}); a number; a family "
         f"({', '.join(spec.FAMILIES)}) such as cyclic(0.1, 3, half_cycle=5000); or several "
-        "joined by →. `python -m tfsc.schedules --show=…` draws it.",
+        "joined by →. Positions are epochs, 5000s steps, 50% of the run. `python -m "
+        "tfsc.schedules --show=…` draws it.",
     )
     schedule_per: str = _setting(
         "step", "Move the learning rate at every step or every epoch.", choices=("step", "epoch")

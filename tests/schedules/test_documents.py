@@ -1,0 +1,154 @@
+"""Every schedule that documents, help texts and flagfiles show parses and builds.
+
+Examples are found by their form, so that a new one is checked without being listed anywhere:
+values of flags that take schedules, calls of families, and segments, with what follows an arrow.
+A call whose arguments are its parameters' names is a signature: it must be the family's.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tfsc import recipe
+from tfsc.schedules import registry
+from tfsc.schedules.language import NAMED, ScheduleSyntaxError, parse
+from tfsc.schedules.spec import FAMILIES, SHAPES, Duration
+from tfsc.schedules.texts import parse_batch_sizes, parse_momentum
+
+ROOT = Path(__file__).parents[2]
+
+_CALL = rf"\b(?:{'|'.join(FAMILIES)})\([^(){{}}…]*\)"
+_KNOT = r"\[\s*[0-9.][^][…]*\]"
+_SEGMENTS = rf"{_KNOT}(?:\s*(?:{'|'.join(SHAPES)})\s*{_KNOT})+"
+_PART = rf"(?:{_CALL}|{_SEGMENTS}|\b(?:{'|'.join(NAMED)})\b|[0-9][0-9.e-]*)"
+_EXAMPLE = re.compile(rf"(?:{_CALL}|{_SEGMENTS})(?:\s*(?:→|->)\s*{_PART})*")
+_INVERSE = re.compile(r"\binverse\([0-9][^()…]*\)")
+_FLAG = re.compile(
+    r"--(schedule|show|momentum|muon_rest_momentum|batch_schedule)=(?:'([^']*)'|\"([^\"]*)\"|([^\s`'\"]+))"
+)
+_LINE = re.compile(
+    r"^--(schedule|momentum|muon_rest_momentum|batch_schedule)=()()(.+)$", re.MULTILINE
+)
+
+
+def _signature(family, arguments):
+    """Whether a call shows parameters instead of values; asserts that they are the family's."""
+    parameters = FAMILIES[family]
+    shown = [argument.partition("=") for argument in re.split(r"\s*,\s*", arguments.strip())]
+    names = [name.strip("[]") for name, _, _ in shown]
+    if not any(name.strip("[]") in parameters and not equals for name, equals, _ in shown):
+        return False
+    assert names == list(parameters), f"{family}({arguments})"
+    for name, (_, _, default) in zip(names, shown, strict=True):
+        parameter = parameters[name]
+        if parameter.share is not None:
+            other, number = default.split("/")
+            assert (other, float(number)) == parameter.share, name
+        elif isinstance(parameter.default, str | Duration):
+            assert default == str(parameter.default), name
+        else:
+            assert (float(default) if default else None) == parameter.default, name
+    return True
+
+
+def _check(flag, text):
+    """Parse and build as the flag would, in a run of 200 epochs."""
+    if flag == "batch_schedule":
+        assert parse_batch_sizes(text, round(parse(text).first()))
+    elif "momentum" in flag:
+        assert parse_momentum(text, parse("one_cycle(0.1)"))
+    else:
+        assert registry.build(text, 781, 200 * 781).value(0) >= 0
+
+
+def _examples(text, flag=_FLAG):
+    """Pairs (flag, text) of a document, without signatures."""
+    text = re.sub(r"\$[A-Z]+\b", "0.1", text)  # variables of a shell
+    text = re.sub(r"(['\"])(--\w+=)([^'\"]*)\1", r"\2\1\3\1", text)  # '--a=b c' is --a='b c'
+    for match in flag.finditer(text):
+        name, *values = match.groups()
+        value = "".join(value or "" for value in values).rstrip(",.;:)" if values[2] else "")
+        if flag is _LINE:
+            value = values[2]
+        if value and not re.search(r"[…$]", value):
+            yield name, value
+    for match in _INVERSE.finditer(text):
+        yield "momentum", match.group()
+    for match in _EXAMPLE.finditer(text):
+        call = re.fullmatch(r"(\w+)\(([^()]*)\)", match.group())
+        if not (call and _signature(*call.groups())):
+            led_on = re.match(r"\s*(→|->)", text[match.end() :])  # to …
+            yield "schedule", match.group() + (" → 1" if led_on else "")
+
+
+def _check_all(text, flag=_FLAG):
+    found = list(_examples(text, flag))
+    for name, example in found:
+        _check(name, example)
+    return found
+
+
+def _docstrings(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            yield ast.get_docstring(node) or ""
+
+
+@pytest.mark.parametrize(
+    ("path", "least"), [("README.md", 20), ("docs/schedules.md", 10), ("docs/results.md", 8)]
+)
+def test_the_examples_of_the_documents_that_have_most(path, least):
+    assert len(_check_all((ROOT / path).read_text("utf-8"))) >= least
+
+
+def test_the_examples_of_every_document():
+    paths = {*ROOT.glob("docs/**/*.md")}
+    assert len(paths) >= 5
+    for path in paths:
+        _check_all(path.read_text("utf-8"))
+
+
+def test_the_schedules_of_every_flagfile():
+    paths = [*ROOT.glob("flags/**/*.flags"), *ROOT.glob("docs/**/*.flags")]
+    assert sum(len(_check_all(path.read_text("utf-8"), _LINE)) > 0 for path in paths) >= 30
+
+
+def test_the_examples_of_help_and_docstrings():
+    settings = "\n\n".join(setting.help for setting in recipe.settings().values())
+    assert len(_check_all(settings)) >= 4
+    sources = [*ROOT.glob("tfsc/**/*.py"), *ROOT.glob("tools/*.py")]
+    docstrings = [text for path in sources for text in _docstrings(path)]
+    assert sum(len(_check_all(text)) for text in docstrings) >= 8
+
+
+def test_docs_have_the_signature_of_every_family():
+    text = (ROOT / "docs/schedules.md").read_text("utf-8")
+    calls = re.findall(rf"\b({'|'.join(FAMILIES)})\(([^()]*)\)", text)
+    assert {family for family, arguments in calls if _signature(family, arguments)} == {*FAMILIES}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "Take `one_cycle(max=0.01, strat=max/25)`.",
+        "`--schedule='multistp(0.1, [40])'`",
+        "or `[0.1,0]lin[0.2,5]cos[0,3]` instead",
+        "--momentum='inverse(0.95)'",
+        "`warmup(5) → cosine(0.1, 5%%)`",
+        "--batch_schedule='multistep(128, [6.5], gamma=5)'",
+    ],
+)
+def test_a_broken_example_is_found(broken):
+    with pytest.raises(ScheduleSyntaxError):
+        _check_all(broken)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["`cosine(rate=1e-3, length, to=0)`", "`cosine(rate=1e-2, to=0, length)`"],
+)
+def test_a_broken_signature_is_found(broken):
+    with pytest.raises(AssertionError):
+        _check_all(broken)
