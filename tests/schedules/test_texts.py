@@ -63,6 +63,7 @@ def test_batch_sizes_jump_at_whole_epochs(text, sizes):
         ("▸cosine(128)", "batch sizes jump"),
         ("[128,0]const▸[640,60s]", "the batch size changes at whole epochs, received 60s"),
         ("[128,0]const▸[640,6.5]", "the batch size changes at whole epochs, received 6.5e"),
+        ("▸multistep(128, [50%], gamma=2)", "changes at whole epochs, received 50%"),
         (" ▸multistep(128, [3], gamma=1.3)", "whole numbers from 1 to 65536, received 166.4"),
         ("▸multistep(128, [3], gamma=1000)", "whole numbers from 1 to 65536, received 128000"),
         ("▸[0,0]const[128,3]", "whole numbers from 1 to 65536, received 0"),
