@@ -1,5 +1,7 @@
 """What holds for every separable augmentation, shown on the chain that training uses."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3)).astype(np.ui
 NUMBERS = np.random.default_rng(1).integers(0, 2**40, 64)
 
 
+@functools.cache  # each compiles its matrices once
 def _chain(seed=0):
     return SeparableChain([RandomShift(0.1, seed=seed), RandomFlip(seed=seed)])
 
