@@ -56,6 +56,12 @@ class TrainingPipeline:
         if data_on not in _PLACES:
             raise ValueError(f"data_on must be one of {', '.join(_PLACES)}. Received: {data_on}")
         self.seed = seed
+        # Two hundred operations, traced once here and not anew with each epoch's dataset.
+        self._order = tf.function(
+            lambda epoch: random.permutation(seed, random.ORDER, epoch, self.count),
+            input_signature=[tf.TensorSpec([], tf.int64)],
+            autograph=False,
+        )
         self._prefetch = data_on == "prefetch"
         self.resident = ResidentExamples(examples) if data_on == "device" else None
         if self.resident is None:
@@ -99,12 +105,15 @@ class TrainingPipeline:
         # Steps as if all epochs so far had been of this stage.
         shift = stage.epoch * per_epoch - stage.step
 
+        @tf.autograph.experimental.do_not_convert
         def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
-            order = random.permutation(self.seed, random.ORDER, epoch, self.count)
+            order = self._order(epoch)
             first = tf.maximum(tf.constant(start + shift, tf.int64), epoch * per_epoch)
             last = tf.minimum(tf.constant(stop + shift, tf.int64), (epoch + 1) * per_epoch)
             return tf.data.Dataset.range(first, last).map(
-                lambda step: self._batch(stage, step, order),
+                tf.autograph.experimental.do_not_convert(
+                    lambda step: self._batch(stage, step, order)
+                ),
                 num_parallel_calls=2,
                 deterministic=True,
             )
