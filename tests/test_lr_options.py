@@ -24,7 +24,7 @@ def test_the_defaults_depend_on_the_measure():
         ({"start": 0.0}, "--start=0: must be at least 1e-30 with --growth=exponential"),
         ({"start": -1.0}, "--start=-1.0: must be a number from 0.0 to 10000.0"),
         ({"start": float("nan")}, "--start=nan: must be a number"),
-        ({"num_steps": 31}, "--num_steps=31: must be at least 32"),
+        ({"num_steps": 23}, "--num_steps=23: must be at least 24; the rules skip the first tenth"),
         ({"stop_at": 1.0}, "--stop_at=1: must be 0 or above 1"),
         ({"smoothing": 1.0}, "--smoothing=1.0: must be a number from 0.0 to 0.9999"),
         ({"seeds": 0}, "--seeds=0: must be a whole number from 1 to 1000"),

@@ -10,7 +10,7 @@ from tfsc.recipe import Recipe, settings
 from tfsc.setting import Setting
 
 # The fewest that every rule of tfsc.reporting.lr_suggestions can work with.
-LEAST_STEPS = 32
+LEAST_STEPS = 24
 LEAST_EVALUATIONS = 9  # three in each third of the test
 _LEAST_START = 1e-30  # float32 has no exact powers of less
 
@@ -176,7 +176,7 @@ class Options:
         if self.measure == "loss" and self.num_steps < LEAST_STEPS:
             raise RecipeError(
                 f"--num_steps={self.num_steps}: must be at least {LEAST_STEPS}; the rules skip the "
-                "first 10 and the last 5 and compare steps 15 apart"
+                "first tenth and the last 5 and compare steps 15 apart"
             )
         if self.measure == "accuracy" and self.evaluations < LEAST_EVALUATIONS:
             raise RecipeError(

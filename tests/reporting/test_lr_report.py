@@ -79,7 +79,7 @@ def test_rates_are_written_as_by_hand(rate, text):
 
 def test_a_report_of_losses_has_every_step_and_proposes_the_median_of_the_rules(tmp_path):
     sweeps = {4: _losses(4), 5: _losses(5, steps=96, stopped="the smoothed loss exceeds")}
-    report = report_losses(Recipe(dataset="digits"), sweeps)
+    report = report_losses(Recipe(dataset="digits"), sweeps, 100)
     options = Options.of(Recipe(), seeds=2)
     report.write(tmp_path, Recipe(dataset="digits"), options, {"name": "digits"})
     rows = list(csv.DictReader(io.StringIO((tmp_path / "lr_find.csv").read_text())))
@@ -103,7 +103,8 @@ def test_a_report_of_losses_has_every_step_and_proposes_the_median_of_the_rules(
 
 
 def test_a_report_without_an_answer_says_so():
-    text = report_losses(Recipe(), {0: _losses(steps=12, stopped="the loss is nan")}).text(Recipe())
+    sweep = _losses(steps=12, stopped="the loss is nan")
+    text = report_losses(Recipe(), {0: sweep}, 100).text(Recipe())
     assert text.count("none      12 steps are too few") == 4
     assert text.endswith("no schedule to propose: try other rates (--start, --end) or more steps")
 
@@ -158,7 +159,7 @@ def _picture(path, draw, *arguments):
     ids=["one", "several", "not finite"],
 )
 def test_losses_are_drawn(tmp_path, sweeps):
-    answers = report_losses(Recipe(), sweeps).answers
+    answers = report_losses(Recipe(), sweeps, 100).answers
     path = tmp_path / "lr_find.png"
     plain = _picture(path, plot_losses, sweeps, {}, True)
     marked = _picture(path, plot_losses, sweeps, answers, True)

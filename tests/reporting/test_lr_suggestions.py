@@ -1,5 +1,6 @@
 """The rules of `lr_suggestions` on curves whose answers are known by hand."""
 
+import bisect
 import math
 
 import numpy as np
@@ -8,10 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfsc import lr_options
-from tfsc.reporting import lr_suggestions
 from tfsc.reporting.lr_suggestions import (
-    SKIP_FIRST,
-    SKIP_LAST,
     Suggestion,
     accuracy_range,
     minimum,
@@ -58,15 +56,19 @@ def test_without_a_decrease_no_rule_but_slide_has_an_answer(losses):
 # --- steepest, minimum --------------------------------------------------------------------------
 
 
-def test_steepest_is_where_a_sigmoid_turns():
-    losses = 2 / (1 + np.exp(np.arange(61.0) - 33))
+def test_steepest_is_where_a_step_falls_most():
+    losses = 2 / (1 + np.exp(np.arange(61.0) - 33.4))  # steepest at 33.4, so from 33 to 34
     assert _index(steepest(_RATES, losses)) == 33
+    assert steepest(_RATES, losses).note == ""
+    losses[50:] = [50, 40, *range(41, 50)]
+    assert _index(steepest(_RATES, losses)) == 50
+    assert steepest(_RATES, losses).note.startswith("behind the least loss")
 
 
 def test_steepest_is_by_the_logarithm_of_the_rate():
     rates = np.linspace(0, 3, 61)
     # Equal falls a step are steeper, by the logarithm, at larger rates; 0 has no logarithm.
-    assert _index(steepest(rates, -np.arange(61.0)), rates) == 60
+    assert _index(steepest(rates, -np.arange(61.0)), rates) == 59
 
 
 def test_minimum_is_a_tenth_of_the_best_rate():
@@ -103,50 +105,151 @@ def _curve(steps):
     return rates, falls + 10 * np.maximum(np.linspace(-0.8, 0.2, steps), 0) ** 2
 
 
-def test_the_rules_see_the_curve_without_its_ends():
-    rates, losses = _curve(100)
-    expected = suggest(rates, losses)
+@pytest.mark.parametrize(("steps", "first"), [(100, 10), (300, 30), (109, 10), (1000, 100)])
+def test_the_rules_see_the_curve_without_its_first_tenth_and_its_last_five(steps, first):
+    rates, losses = _curve(steps)
+    expected = suggest(rates, losses, steps)
     assert list(expected) == ["valley", "steepest", "minimum/10", "slide"]
-    assert all(answer.rate is not None for answer in expected.values())
-    losses[:SKIP_FIRST] = np.linspace(500, -500, SKIP_FIRST)
-    losses[-SKIP_LAST:] = -1000
-    assert suggest(rates, losses) == expected
+    assert valley(rates[first:-5], losses[first:-5]) == expected["valley"]
+    losses[:first] = np.linspace(500, -500, first)
+    losses[-5:] = -1000
+    assert suggest(rates, losses, steps) == expected
+    losses[first] = 1000
+    losses[-6] = -1000  # these are seen
+    assert suggest(rates, losses, steps)["steepest"] != expected["steepest"]
+
+
+def test_a_test_that_ends_early_is_without_a_tenth_of_what_was_planned():
+    rates, losses = _curve(300)
+    expected = suggest(rates[:250], losses[:250], 300)
+    losses[:30] = np.linspace(500, -500, 30)
+    losses[245:250] = -1000
+    assert suggest(rates[:250], losses[:250], 300) == expected
 
 
 def test_what_follows_a_loss_that_is_not_finite_does_not_count():
     rates, losses = _curve(100)
-    expected = suggest(rates[:90], losses[:90])
-    losses[90], losses[91:] = math.nan, -1
-    assert suggest(rates, losses) == expected
+    for bad, index, end in ((math.nan, 90, 90), (math.nan, 97, 95), (math.inf, 90, 86)):
+        cut = losses.copy()
+        cut[index], cut[index + 1 :] = bad, -1
+        seen = suggest(rates[: end + 5], losses[: end + 5], 100)  # up to `end`, without the last 5
+        assert suggest(rates, cut, 100) == seen
+        assert suggest(rates[: index + 1], cut[: index + 1], 100) == seen
 
 
 def test_a_curve_too_short_has_no_answers():
     rates, losses = _curve(100)
     for steps in (0, 1, 17):
-        answers = suggest(rates[:steps], losses[:steps])
+        answers = suggest(rates[:steps], losses[:steps], 100)
         assert {answer.rate for answer in answers.values()} == {None}
-        assert answers["slide"].note == f"{steps} steps are too few: 15 of them are skipped"
-    with pytest.raises(ValueError, match=r"equal lengths\. Received: 3 rates, 2 losses"):
-        suggest(rates[:3], losses[:2])
+        assert answers["slide"].note == (
+            f"{steps} steps are too few: the first 10 (a tenth of 100) and the last 5 are skipped"
+        )
+    assert suggest(rates[:18], losses[:18], 100)["valley"].rate is not None
+    with pytest.raises(ValueError, match=r"of at most planned\. Received: 3 rates, 2 losses"):
+        suggest(rates[:3], losses[:2], 100)
+    with pytest.raises(ValueError, match="planned=2"):
+        suggest(rates[:3], losses[:3], 2)
 
 
 def test_the_least_number_of_steps_lets_every_rule_answer():
-    assert lr_options.LEAST_STEPS == lr_suggestions.LEAST_STEPS
-    rates, losses = _curve(lr_suggestions.LEAST_STEPS)
-    assert "too few" not in "".join(a.note for a in suggest(rates, losses).values())
-    short = suggest(rates[:-1], losses[:-1])
-    assert "too few" in short["slide"].note
+    for steps in range(lr_options.LEAST_STEPS, 61):
+        notes = [answer.note for answer in suggest(*_curve(steps), steps).values()]
+        assert "too few" not in "".join(notes), steps
+    steps = lr_options.LEAST_STEPS - 1
+    assert "too few" in suggest(*_curve(steps), steps)["slide"].note
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=18, max_size=60))
 def test_any_curve_gets_a_rate_of_the_test_or_a_reason(losses):
     rates = np.geomspace(1e-5, 1, len(losses))
-    for name, answer in suggest(rates, losses).items():
+    for name, answer in suggest(rates, losses, len(losses)).items():
         if answer.rate is None:
             assert answer.note
         else:
             scale = 10 if name == "minimum/10" else 1
             assert np.isclose(rates, answer.rate * scale).any()
+
+
+# --- parity with fastai -------------------------------------------------------------------------
+
+
+def _smoothed(steps, number):
+    """A random test: smoothed losses of one that falls and diverges, of a walk, or of noise."""
+    rng = np.random.default_rng([steps, number])
+    x = np.linspace(0, 1, steps)
+    knee = rng.uniform(0.3, 0.9)
+    falls = 2.3 - rng.uniform(0.1, 1.5) / (1 + np.exp(20 * (knee - 0.2 - x)))
+    losses = (
+        falls + rng.uniform(3, 60) * np.maximum(x - knee, 0) ** 2 + rng.normal(0, 0.3, steps),
+        2 + np.cumsum(rng.normal(0, 0.1, steps)) * rng.uniform(0.1, 1),
+        rng.normal(2, 0.5, steps),
+    )[number % 3]
+    average, smoothed = 0.0, []
+    for count, loss in enumerate(np.abs(losses), start=1):
+        average = 0.98 * average + 0.02 * loss
+        smoothed.append(average / (1 - 0.98**count))
+        if smoothed[-1] > 4 * min(smoothed):
+            break
+    return np.array(smoothed)
+
+
+def _of_fastai(rates, losses):
+    """Index by rule, derived anew from what the rules say; with fastai's answer to "nothing"."""
+    # Longest decreasing subsequence ending at each point: by the least last members of each length.
+    tails, ends = [], []
+    for loss in losses:
+        place = bisect.bisect_left(tails, -loss)
+        tails[place:] = [-loss, *tails[place + 1 :]]
+        ends.append(place + 1)
+    longest = max(ends)
+    start = ends.index(longest) - longest if longest > 1 else 0
+    third = (longest if longest > 1 else 0) / 3
+    falls = [
+        (losses[i + 1] - losses[i]) / math.log(rates[i + 1] / rates[i])
+        for i in range(len(losses) - 1)
+    ]
+    slopes = [losses[1] - losses[0], losses[-1] - losses[-2]]
+    slopes[1:1] = [(losses[i + 1] - losses[i - 1]) / 2 for i in range(1, len(losses) - 1)]
+    left = len(losses) - 16
+    halt = left
+    while halt >= 0 and abs(slopes[halt + 15] - slopes[halt]) > 0.005:
+        left, halt = halt, halt - 1
+    return {
+        # fastai has −1, the last rate, where a valley of two begins the curve.
+        "valley": max(start + int(third) + int(third / 2), 0),
+        "steepest": falls.index(min(falls)),
+        "minimum/10": list(losses).index(min(losses)),
+        "slide": left,
+    }
+
+
+@pytest.mark.parametrize(("steps", "tests"), [(40, 60), (100, 60), (300, 60), (1000, 15)])
+def test_every_answer_is_that_of_fastai(steps, tests):
+    answered = dict.fromkeys(("valley", "steepest", "minimum/10", "slide"), 0)
+    rates = np.geomspace(1e-6, 10, steps)
+    for number in range(tests):
+        smoothed = _smoothed(steps, number)
+        seen = slice(steps // 10, len(smoothed) - 5)
+        if seen.stop - seen.start < 17:
+            continue  # ended too early
+        expected = _of_fastai(rates[seen], smoothed[seen])
+        for name, answer in suggest(rates[: len(smoothed)], smoothed, steps).items():
+            index = expected[name]
+            if answer.rate is not None:
+                answered[name] += 1
+                assert answer.rate * (10 if name == "minimum/10" else 1) == pytest.approx(
+                    rates[seen][index]
+                ), (number, name)
+            elif name == "steepest":
+                assert np.diff(smoothed[seen]).min() >= 0
+            else:
+                last = seen.stop - seen.start - 1
+                assert index in {"slide": (0, last - 15)}.get(name, (0, last)), (number, name)
+    assert min(answered.values()) > tests / 5
+
+
+# --- several seeds ------------------------------------------------------------------------------
 
 
 def test_over_seeds_is_the_median_of_the_logarithms():

@@ -90,12 +90,12 @@ class Report:
         return "\n".join(lines)
 
 
-def report_losses(recipe: Recipe, sweeps: Mapping[int, Sweep]) -> Report:
-    """What tests of the loss, by seed, suggest.
+def report_losses(recipe: Recipe, sweeps: Mapping[int, Sweep], planned: int) -> Report:
+    """What tests of the loss, of `planned` steps each, by seed, suggest.
 
     The schedule is a 1cycle up to the median of the rules.
     """
-    found = {seed: suggest(sweep.rates, sweep.smoothed) for seed, sweep in sweeps.items()}
+    found = {seed: suggest(sweep.rates, sweep.smoothed, planned) for seed, sweep in sweeps.items()}
     answers = _over_seeds(list(found.values()))
     peak = together([answer.rate for answer in answers.values()])
     frames = [

@@ -2,6 +2,12 @@
 
 No rule is right everywhere (seed 004: "results are quite inconsistent"). So there are several, and
 one that finds nothing says so.
+
+The rules for losses, and which points they see, are those of fastai 2.8.12 (callback/schedule.py,
+`lr_find`), compared by running its functions on random curves of 100, 300 and 1000 steps. Where its
+rule finds nothing it still answers, with an end of the curve; here there is no answer then, and
+each rule's text says when. The test itself has rates of its own (see `RangeTest`: the last step has
+the last rate, which fastai's does not reach).
 """
 
 import math
@@ -10,11 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# As in fastai: the first losses say little about the rate, and the last ones are the divergence.
-SKIP_FIRST, SKIP_LAST = 10, 5
+# The first losses say little about the rate, and the last ones are the divergence.
+SKIP_FIRST_PART, SKIP_LAST = 10, 5  # a tenth of the test's planned steps; five of those taken
 SLIDE_DISTANCE = 15
-# Steps that every rule can work with.
-LEAST_STEPS = SKIP_FIRST + SKIP_LAST + SLIDE_DISTANCE + 2
 
 
 @dataclass(frozen=True)
@@ -28,32 +32,51 @@ class Suggestion:
     note: str = ""
 
 
-def suggest(rates: Sequence[float], smoothed: Sequence[float]) -> dict[str, Suggestion]:
+def suggest(
+    rates: Sequence[float], smoothed: Sequence[float], planned: int
+) -> dict[str, Suggestion]:
     """Every rule's answer for one range test.
+
+    All rules see the same part of the curve: without the first ⌊planned/10⌋ steps, the last 5 of
+    those taken, and all from the first on whose smoothed loss is not finite. A test that a NaN ends
+    counts as if it had gone on (fastai's does, with NaN to its end): then no more than the NaN is
+    missing where 5 or more of the planned steps follow.
 
     Args:
         rates: rising.
-        smoothed: the smoothed loss at each; what follows one that is not finite does not count.
+        smoothed: the smoothed loss at each.
+        planned: steps of the test, had it not ended early; at least as many.
 
     Returns:
-        By name: "valley", "steepest", "minimum/10" and "slide". All rules see the curve without
-        its first 10 and last 5 points, and none without at least three points between.
+        By name: "valley", "steepest", "minimum/10" and "slide"; none of them has an answer if they
+        see fewer than three points.
     """
     rate, loss = np.asarray(rates, np.float64), np.asarray(smoothed, np.float64)
-    if len(rate) != len(loss):
+    if len(rate) != len(loss) or planned < len(rate):
         raise ValueError(
-            "rates and smoothed must have equal lengths. Received: "
-            f"{len(rate)} rates, {len(loss)} losses"
+            "rates and smoothed must have equal lengths, of at most planned. Received: "
+            f"{len(rate)} rates, {len(loss)} losses, planned={planned}"
         )
-    if not np.isfinite(loss).all():
-        end = int(np.argmin(np.isfinite(loss)))
-        rate, loss = rate[:end], loss[:end]
-    seen, skipped = len(rate), SKIP_FIRST + SKIP_LAST
-    if seen < skipped + 3:
-        short = Suggestion(None, f"{seen} steps are too few: {skipped} of them are skipped")
+    part = _seen(loss, planned)
+    if part.stop - part.start < 3:
+        short = Suggestion(
+            None,
+            f"{len(rate)} steps are too few: the first {part.start} (a tenth of {planned}) and the "
+            f"last {SKIP_LAST} are skipped",
+        )
         return dict.fromkeys(RULES, short)
-    part = slice(SKIP_FIRST, seen - SKIP_LAST)
     return {name: rule(rate[part], loss[part]) for name, rule in RULES.items()}
+
+
+def _seen(losses: np.ndarray, planned: int) -> slice:
+    """The part of a curve that the rules see."""
+    first, end = planned // SKIP_FIRST_PART, len(losses) - SKIP_LAST
+    bad = np.flatnonzero(~np.isfinite(losses))
+    if bad.size:
+        index = int(bad[0])
+        taken = planned if math.isnan(losses[index]) else index + 1
+        end = min(index, taken - SKIP_LAST)
+    return slice(first, max(end, 0))
 
 
 def valley(rates: np.ndarray, losses: np.ndarray) -> Suggestion:
@@ -62,6 +85,8 @@ def valley(rates: np.ndarray, losses: np.ndarray) -> Suggestion:
     With n the length of the longest strictly decreasing subsequence of the losses and e the first
     index at which one of that length ends, the valley is e − n … e, and the answer the rate at
     e − n + ⌊n/3⌋ + ⌊n/6⌋.
+
+    fastai answers with the first rate where the loss never falls.
 
     Source: fastai `valley`, its default (developed by ESRI).
     """
@@ -73,30 +98,34 @@ def valley(rates: np.ndarray, losses: np.ndarray) -> Suggestion:
     length = int(lengths[end])
     if length < 2:
         return Suggestion(None, "the loss never falls")
+    # Not below 0: where only the second loss is below the first, fastai's −1 is the last rate.
     return Suggestion(float(rates[max(end - length + length // 3 + length // 6, 0)]))
 
 
 def steepest(rates: np.ndarray, losses: np.ndarray) -> Suggestion:
-    """The rate at which the loss falls fastest over the logarithm of the rate.
+    """The rate from which on the loss falls fastest over the logarithm of the rate.
 
-        argmin d loss / d log(rate)      up to the least loss
+        argmin over i of (loss[i+1] − loss[i]) / (log rate[i+1] − log rate[i])
 
-    fastai looks beyond the least loss too; there, what falls fastest is a loss that comes back from
-    a divergence.
+    Behind the least loss it is a loss that comes back from a divergence: then a note says so.
+    fastai answers with the flattest rise where the loss never falls.
 
     Source: fastai `steep`; Gugger, "How do you find a good learning rate".
     """
     inside = rates > 0  # a linear test may start from 0
-    inside[int(np.argmin(losses)) + 1 :] = False
     losses, rates = losses[inside], rates[inside]
     if len(losses) < 2 or np.diff(losses).min() >= 0:
         return Suggestion(None, "the loss never falls")
-    slope = np.gradient(losses, np.log(rates))
-    return Suggestion(float(rates[np.argmin(slope)]))
+    index = int(np.argmin(np.diff(losses) / np.diff(np.log(rates))))
+    behind = index >= np.argmin(losses)
+    note = "behind the least loss: it comes back from a divergence there" if behind else ""
+    return Suggestion(float(rates[index]), note)
 
 
 def minimum(rates: np.ndarray, losses: np.ndarray) -> Suggestion:
     """A tenth of the rate at which the loss is least.
+
+    fastai answers so also where that is the first or the last rate.
 
     Source: fastai `minimum`; seed 004 ("approx. one order smaller").
     """

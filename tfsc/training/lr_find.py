@@ -62,7 +62,7 @@ def lr_find(recipe: Recipe, options: Options) -> Report:
         rates = [_schedule(options).value(step) for step in _evaluated(options)]
         plot_accuracies(picture, rates, sweeps, ranges, report.answers, log, title)
     else:
-        report = report_losses(recipe, sweeps)
+        report = report_losses(recipe, sweeps, options.num_steps)
         plot_losses(picture, sweeps, report.answers, log, title)
     dataset = {"name": source.name, "version": source.version, "digest": source.digest}
     report.write(out, recipe, options, dataset)
