@@ -303,6 +303,12 @@ def test_a_mistake_in_a_flagfile_is_one_line(content, message, tmp_path):
         ("export", ["--run_dir=x", "--checkpoint=²"], "--checkpoint=²: must be last, best or"),
         ("export", ["--run_dir=x", "--weights=both"], "value should be one of <network|ema>"),
         ("export", ["x"], "unexpected words: x"),
+        (
+            "lr_find",
+            ["--steps=8"],
+            "--steps=8: must be in a flagfile, as the length of the training that is proposed; the "
+            "test's is --num_steps",
+        ),
     ],
 )
 def test_a_mistake_in_flags_of_the_other_commands_is_one_line(

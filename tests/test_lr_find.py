@@ -8,7 +8,7 @@ import pytest
 from commands import ROOT, call
 
 from tfsc.errors import DataError
-from tfsc.lr_options import SETTINGS, Options, recipe_names
+from tfsc.lr_options import ONLY_IN_FILES, SETTINGS, Options, recipe_names
 from tfsc.recipe import Recipe
 from tfsc.training import lr_find as module
 from tfsc.training.lr_find import lr_find
@@ -20,9 +20,11 @@ _RECIPE = Recipe(dataset="digits", stack_units=(1,), train_examples=100, batch_s
 def found(tmp_path_factory):
     """A test over two seeds, in a process of its own."""
     folder = tmp_path_factory.mktemp("lr_find")
+    # It has settings that are not used here, and the length of a training.
+    (folder / "training.flags").write_text(f"--flagfile={ROOT}/flags/digits.flags\n--steps=500\n")
     result = call(
         "lr_find",
-        f"--flagfile={ROOT / 'flags/digits.flags'}",  # has settings that are not used here
+        "--flagfile=training.flags",
         "--flip",
         "--wd=0.19",
         "--epochs=25",
@@ -74,6 +76,12 @@ def test_it_tests_in_what_auto_is_here_and_warns_of_slow_bf16(
     assert [r.getMessage() for r in caplog.records] == [module.bf16.warning("bf16")]
 
 
+def test_a_flagfiles_steps_are_those_of_the_training_that_is_proposed(found):
+    _, output = found
+    assert "seed 0: 32 steps, " in output
+    assert " --steps=500 " in next(line for line in output.splitlines() if "tfsc.train" in line)
+
+
 def test_each_seed_sees_bit_for_bit_what_it_sees_alone_in_another_process(found, tmp_path):
     options = Options.of(_RECIPE, num_steps=32, out=str(tmp_path))
     lr_find(_RECIPE.replace(seed=1), options)
@@ -117,4 +125,4 @@ def test_help_shows_what_is_used_and_nothing_else(tmp_path):
     result = call("lr_find", "--help", cwd=tmp_path)
     assert "python -m tfsc.lr_find" in result.stdout.split("flags:")[0]
     shown = re.findall(r"^  --(?:\[no\])?(\w+):", result.stdout, re.MULTILINE)
-    assert set(shown) == {*recipe_names(), *SETTINGS}
+    assert set(shown) == {*recipe_names(), *SETTINGS} - set(ONLY_IN_FILES)

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -18,17 +18,20 @@ _LONGEST_ERROR = 1000
 
 
 def run(
-    main: Callable[[], None], check: Callable[[flags.FlagValues], object] | None = None
+    main: Callable[[], None],
+    check: Callable[[flags.FlagValues], object] | None = None,
+    only_in_files: Mapping[str, str] | None = None,
 ) -> None:
     """Parse flags, call `main`, and end the process; foreseen errors are one message.
 
     Args:
         main: what the command does.
         check: rules about several flags together, checked with --only_check_args too.
+        only_in_files: flags that are refused outside of flagfiles, and the rule that says why.
     """
 
     def parser(argv: Sequence[str]) -> list[str]:
-        _foreseen(lambda: _parse(argv, check))
+        _foreseen(lambda: _parse(argv, check, only_in_files))
         # absl's default would show other packages' notes.
         if flags.FLAGS["verbosity"].using_default_value:
             flags.FLAGS.verbosity = logging.WARNING
@@ -38,9 +41,13 @@ def run(
     app.run(lambda _argv: _foreseen(main), flags_parser=parser)
 
 
-def _parse(argv: Sequence[str], check: Callable[[flags.FlagValues], object] | None) -> None:
+def _parse(
+    argv: Sequence[str],
+    check: Callable[[flags.FlagValues], object] | None,
+    only_in_files: Mapping[str, str] | None,
+) -> None:
     try:
-        parse(argv, flags.FLAGS, check)
+        parse(argv, flags.FLAGS, check, only_in_files)
     except BrokenPipeError:  # `--help | head`: who reads has had enough
         raise SystemExit(1) from None
 

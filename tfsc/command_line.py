@@ -1,7 +1,7 @@
 """A command line into absl's flags: each error is one line that says where it came from."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import flags
 
@@ -25,6 +25,7 @@ def parse(
     argv: Sequence[str],
     flag_values: flags.FlagValues,
     check: Callable[[flags.FlagValues], object] | None = None,
+    only_in_files: Mapping[str, str] | None = None,
 ) -> None:
     """Set flags from a command line, as absl does but for what is wrong.
 
@@ -35,6 +36,7 @@ def parse(
         argv: the command line, the program's name first.
         flag_values: the flags to set.
         check: rules about several flags together.
+        only_in_files: flags that are refused outside of flagfiles, and the rule that says why.
 
     Raises:
         RecipeError: if anything on the command line or in its flagfiles is not allowed.
@@ -59,7 +61,10 @@ def parse(
         elif name in flag_values:
             if value is None and flag_values[name].boolean:
                 value = "true"
-            _set(flag_values, name, _value(name, value, argument, rest), argument)
+            value = _value(name, value, argument, rest)
+            if not argument.place and only_in_files and name in only_in_files:
+                raise argument.error(f"--{name}={shown(value)}: {only_in_files[name]}")
+            _set(flag_values, name, value, argument)
             set_by[name] = argument
         elif name[:2] == "no" and name[2:] in flag_values and flag_values[name[2:]].boolean:
             if value is not None:

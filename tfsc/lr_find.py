@@ -7,9 +7,10 @@
 Writes lr_find.csv, lr_find.png and lr_find.json, and prints what four rules suggest (valley,
 steepest, minimum/10, slide), or for --measure=accuracy from where to where the network learns and
 whether the accuracy stays high at large rates; and a training command with a schedule of
---epochs around it. Nothing else is trained or kept. The rate is the test's own: at --schedule
-only a momentum of inverse(...) and the decay of adamwr look. What else a training's flagfile may
-hold (--run_dir, --export, ...) is not used.
+--epochs around it. Nothing else is trained or kept. The test's length is --num_steps; --epochs,
+and --steps in a flagfile, are those of the training that is proposed. The rate is the test's own:
+at --schedule only a momentum of inverse(...) and the decay of adamwr look. What else a training's
+flagfile may hold (--run_dir, --export, ...) is not used.
 """
 
 import sys
@@ -29,13 +30,14 @@ def main() -> None:
 
 
 def _define_flags() -> None:
-    recipe_flags.define_flags(sys.argv[0], lr_options.recipe_names())
-    # Listed by --helpfull only.
-    recipe_flags.define_flags(recipe.__name__, lr_options.NOT_USED)
+    hidden = (*lr_options.NOT_USED, *lr_options.ONLY_IN_FILES)  # listed by --helpfull only
+    shown = tuple(name for name in lr_options.recipe_names() if name not in hidden)
+    recipe_flags.define_flags(sys.argv[0], shown)
+    recipe_flags.define_flags(recipe.__name__, hidden)
     for name, setting in lr_options.SETTINGS.items():
         recipe_flags.define_flag(name, setting, lr_options.DEFAULTS.get(name), sys.argv[0])
 
 
 if __name__ == "__main__":
     _define_flags()
-    cli.run(main, check=lr_options.from_flags)
+    cli.run(main, check=lr_options.from_flags, only_in_files=lr_options.ONLY_IN_FILES)

@@ -114,11 +114,19 @@ NOT_USED = (
     "threshold",
 )
 
+# Settings of a training that a flagfile may have, but that would be misunderstood where the test is
+# described: what they are refused with.
+ONLY_IN_FILES = {
+    "steps": "must be in a flagfile, as the length of the training that is proposed; the test's is "
+    "--num_steps",
+}
+
 
 def recipe_names() -> tuple[str, ...]:
-    """The settings of a recipe on which the test depends, and --epochs, for what it proposes.
+    """The settings of a recipe on which the test depends.
 
-    The rate is the test's, but momentum's inverse(…) and adamwr's decay look at --schedule.
+    And --epochs and --steps, for what it proposes. The rate is the test's, but momentum's
+    inverse(…) and adamwr's decay look at --schedule.
     """
     return tuple(name for name in settings() if name not in NOT_USED)
 

@@ -162,3 +162,45 @@ def test_models_that_cannot_be_tested_are_refused():
         range_test(_one_weight("sgd", steps_per_execution=2), _ONES, _RATES)
     with pytest.raises(ValueError, match=r"must be compiled and built\. Received: bare"):
         range_test(keras.Sequential([keras.layers.Dense(1)], name="bare"), _ONES, _RATES)
+
+
+_PAIR = (np.ones((4, 1), "float32"), np.zeros((4, 1), "float32"))
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        (_PAIR, r"from_tensor_slices\(\(x, y\)\).*Received: tuple of ndarray, ndarray"),
+        (_PAIR[0], r"must be a tf.data.Dataset .* of batches \(x, y\) .*Received: ndarray"),
+        (None, "Received: NoneType"),
+        (
+            tf.data.Dataset.from_tensors(_PAIR[0]).repeat(),
+            r"must hold pairs \(x, y\).*Received elements: TensorSpec\(shape=\(4, 1\)",
+        ),
+        (
+            tf.data.Dataset.from_tensor_slices(_PAIR).batch(1),
+            r"batches must be at least the schedule's 12; .*Received: 4",
+        ),
+    ],
+    ids=["arrays", "array", "none", "no targets", "too few"],
+)
+def test_what_is_no_batches_is_told_what_they_are(batches, message):
+    with pytest.raises(ValueError, match=message):
+        range_test(_one_weight("sgd"), batches, _RATES)
+
+
+def test_a_generator_of_batches_is_taken_and_a_model_with_a_step_of_its_own_has_its_own_batches():
+    pair = (np.ones((2, 1), "float32"), np.zeros((2, 1), "float32"))
+    sweep = range_test(_one_weight("sgd"), (pair for _ in range(12)), _RATES)
+    np.testing.assert_allclose(sweep.losses, _expected(_RATES, 12), rtol=1e-4)
+
+    class Own(keras.Sequential):
+        def train_step(self, batch):
+            return super().train_step((batch["a"], batch["a"]))
+
+    model = Own(_one_weight("sgd").layers)
+    model.build((None, 1))
+    model.compile("sgd", loss=_half_square)
+    batches = tf.data.Dataset.from_tensors({"a": pair[0]}).repeat()
+    sweep = range_test(model, batches, _RATES)
+    np.testing.assert_allclose(sweep.losses, _expected(_RATES, 12), rtol=1e-4)

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,7 +78,9 @@ def range_test(
 
     Args:
         model: a compiled and built model whose steps_per_execution is 1.
-        batches: what its `fit` takes; at least as many as the schedule has steps.
+        batches: pairs (x, y), or (x, y, sample_weight), or what the model's own `train_step` takes;
+            at least as many as the schedule has steps: `dataset.batch(64).repeat()` is endless. A
+            `keras.utils.PyDataset` or a generator of batches will do, too.
         schedule: the rates; its `first_step` is replaced by the optimizer's count.
         smoothing: β of `Smoothing`.
         stop_at: 0: only a loss that is not finite ends the test.
@@ -101,6 +104,7 @@ def range_test(
         raise ValueError(f"stop_at must be 0 or above 1. Received: {stop_at}")
     if measure_every < 1:
         raise ValueError(f"measure_every must be at least 1. Received: {measure_every}")
+    _check_batches(model, batches, schedule.num_steps)
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     schedule = RangeTest(
@@ -118,6 +122,41 @@ def range_test(
             verbose=0,
         )
     return sweep
+
+
+def _check_batches(model: keras.Model, batches: Any, steps: int) -> None:
+    """Refuse what `fit` would answer with an error that does not name it, or too little."""
+    kinds = (
+        tf.data.Dataset,
+        tf.distribute.DistributedDataset,
+        keras.utils.PyDataset,
+        types.GeneratorType,
+    )
+    if not isinstance(batches, kinds):
+        kind = type(batches).__name__
+        if isinstance(batches, (tuple, list)):
+            kind += f" of {', '.join(type(part).__name__ for part in batches)}"
+        raise ValueError(
+            "batches must be a tf.data.Dataset (or PyDataset or generator) of batches (x, y) or "
+            "(x, y, sample_weight); of arrays, tf.data.Dataset.from_tensor_slices((x, y))"
+            f".batch(64).repeat() makes one. Received: {kind}"
+        )
+    if not isinstance(batches, tf.data.Dataset):
+        return
+    elements = batches.element_spec
+    # A model with a step of its own, or without a loss of targets, may take something else.
+    with_targets = type(model).train_step is keras.Model.train_step and model.loss is not None
+    if with_targets and not (isinstance(elements, tuple) and len(elements) in (2, 3)):
+        raise ValueError(
+            "batches must hold pairs (x, y) or (x, y, sample_weight): the model is compiled with a "
+            f"loss. Received elements: {elements}"
+        )
+    count = int(batches.cardinality())  # negative: endless, or not known
+    if 0 <= count < steps:
+        raise ValueError(
+            f"batches must be at least the schedule's {steps}; repeat() makes a dataset endless. "
+            f"Received: {count}"
+        )
 
 
 class _Recorder(keras.callbacks.Callback):
