@@ -40,6 +40,7 @@ def test_the_record_is_complete(finished):
         "recipe.flags",
         "provenance.json",
         "metrics.csv",
+        "steps.csv",
         "summary.json",
         "train.log",
         "curves.png",

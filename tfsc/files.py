@@ -52,11 +52,14 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def append(path: Path, text: str) -> None:
-    """Append to a text file that is no link."""
+def append(path: Path, text: str, sync: bool = False) -> None:
+    """Append to a text file that is no link; with `sync`, bring it to the disk."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     with naming(path), os.fdopen(os.open(path, flags, 0o666), "wb") as file:
         file.write(text.encode())
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 @contextmanager

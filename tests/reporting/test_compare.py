@@ -53,6 +53,7 @@ def two(tmp_path):
     (one / "split").mkdir(parents=True)
     (one / "recipe.flags").write_text("--epochs=2\n")
     (one / "metrics.csv").write_text(_METRICS)
+    (one / "steps.csv").write_text("step,loss\n1,2.5\n2,1.5\n")
     summary = {
         "status": "done",
         "final": {"val_loss": 0.25},
@@ -80,6 +81,27 @@ def test_timings_make_no_difference(two):
     (two[1] / "summary.json").write_text(json.dumps(summary))
     assert differences(*two) == []
     assert metrics_without_timings(two[1])[1] == {"epoch": "2", "step": "8", "val_loss": "0.25"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "difference"),
+    [
+        ("step,loss\n1,2.5\n2,1.25\n", "2,1.5, 2,1.25"),
+        ("step,loss\n1,2.5\n", "3 lines, 2"),
+        ("step,loss\n1,2.5\n3,1.5\n", "2,1.5, no step 2"),
+    ],
+)
+def test_steps_count(two, steps, difference):
+    (two[1] / "steps.csv").write_text(steps)
+    assert differences(*two) == [f"steps.csv: {difference}"]
+
+
+def test_of_other_executions_only_the_steps_that_both_recorded_count(two):
+    (two[1] / "recipe.flags").write_text("--epochs=2\n--steps_per_execution=2\n")
+    (two[1] / "steps.csv").write_text("step,loss\n2,1.5\n")
+    assert differences(*two) == []
+    (two[1] / "steps.csv").write_text("step,loss\n2,1.25\n")
+    assert differences(*two) == ["steps.csv: 2,1.5, 2,1.25"]
 
 
 def test_one_bit_of_one_variable_is_a_difference(two):

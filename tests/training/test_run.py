@@ -1,6 +1,7 @@
 """`run` in this process, where a test can stop it at a chosen instant."""
 
 import dataclasses
+import functools
 import io
 import itertools
 import json
@@ -16,12 +17,14 @@ import pytest
 import tensorflow as tf
 from commands import assert_same_run, last_arrays, metrics
 from native_operations import needs_operations
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tfsc import bf16
 from tfsc.errors import DataError, Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError
 from tfsc.models import registry as models
 from tfsc.recipe import Recipe
 from tfsc.reporting.plots import plot_curves
+from tfsc.reporting.windows import Windows
 from tfsc.training import run as run_module
 from tfsc.training.callbacks import StopOnSignal
 from tfsc.training.clock import Clock
@@ -104,6 +107,32 @@ def test_stopped_anywhere_it_resumes_to_the_same_bits(
     assert summary["status"] == "done"
     assert summary["joules"] is summary["gpu_utilization"] is None  # there is no GPU
     assert_same_run(whole, tmp_path / "run")
+
+
+def test_of_many_epochs_tensorboard_gets_windows_with_their_extremes(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "Windows", functools.partial(Windows, most=2))
+    recipe = _recipe(tmp_path / "run", epochs=3, validate_every=2)
+    with monkeypatch.context() as patch:
+        _stop_at(patch, "on_train_batch_end", 6)  # in the second epoch, inside a window
+        with pytest.raises(Interrupted):
+            run_module.run(recipe)
+    run_module.run(recipe)
+    table = pd.read_csv(tmp_path / "run/metrics.csv")
+    events = EventAccumulator(str(tmp_path / "run/events"), size_guidance={"tensors": 0})
+    events.Reload()
+
+    def shown(tag):
+        return [(e.step, e.tensor_proto.float_val[0]) for e in events.Tensors(f"epoch/{tag}")]
+
+    losses = table["train_loss"]
+    for tag, values in (
+        ("train_loss", (losses[:2].mean(), losses[2])),
+        ("train_loss_min", (losses[:2].min(), losses[2])),
+        ("train_loss_max", (losses[:2].max(), losses[2])),
+        ("val_loss", table["val_loss"][1:]),  # not evaluated after the first epoch
+    ):
+        expected = list(zip((8, 12), values, strict=True))
+        assert shown(tag) == [(step, pytest.approx(value)) for step, value in expected]
 
 
 def test_the_record_is_complete_after_a_kill_between_checkpoint_and_tables(whole, tmp_path):

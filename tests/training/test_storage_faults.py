@@ -13,6 +13,7 @@ from tfsc.errors import StorageError
 from tfsc.recipe import Recipe
 from tfsc.reporting.events import EventWriter
 from tfsc.reporting.run_directory import RunDirectory
+from tfsc.reporting.step_table import StepTable
 from tfsc.training import run as run_module
 from tfsc.training.checkpoint import CheckpointStore
 
@@ -57,12 +58,13 @@ def _no_room():
         (RunDirectory, "write_metrics", 2, "metrics.csv", 2),
         # The first summary of a run says that it is running, the next two end its epochs.
         (RunDirectory, "write_summary", 3, "summary.json", 2),
+        (StepTable, "append", 2, "steps.csv", 1),
         (EventWriter, "flush", 3, "events/events.out.tfevents.", 2),
         (run_module, "plot_curves", 2, "curves.png", 2),
         (RunDirectory, "log", 3, "train.log", 2),
         (run_module, "write_export", 1, "export", 2),
     ],
-    ids=["checkpoint", "metrics", "summary", "events", "curves", "log", "export"],
+    ids=["checkpoint", "metrics", "summary", "steps", "events", "curves", "log", "export"],
 )
 def test_a_full_disk_stops_the_run_with_the_path_and_loses_no_epoch(
     whole, tmp_path, monkeypatch, owner, method, call, path, done, fault

@@ -19,7 +19,7 @@ _TIMINGS = ("seconds", "images_per_second", "joules", "gpu_utilization", "peak_m
 
 
 def differences(one: Path, two: Path) -> list[str]:
-    """In what two runs differ: weights, metrics, summary, split and export, timings aside.
+    """In what two runs differ: weights, metrics, steps, summary, split and export, timings aside.
 
     Args:
         one: a run directory with a checkpoint.
@@ -34,6 +34,7 @@ def differences(one: Path, two: Path) -> list[str]:
     return [
         *_checkpoint_differences(_newest_checkpoint(one), _newest_checkpoint(two)),
         *_metrics_differences(metrics_without_timings(one), metrics_without_timings(two)),
+        *_step_differences(one, two),
         *_field_differences("summary.json", _summary(one), _summary(two)),
         *_array_differences("split", "arrays", _split(one), _split(two)),
         *_export_differences(one / "export", two / "export"),
@@ -50,6 +51,26 @@ def metrics_without_timings(run_dir: Path) -> list[dict[str, str]]:
             {name: value for name, value in row.items() if "second" not in str(name)}
             for row in csv.DictReader(file)
         ]
+
+
+def _step_differences(one: Path, two: Path) -> list[str]:
+    """In what two steps.csv differ; of runs with other executions, only the steps of both count."""
+    rows, settings = [], []
+    for run_dir in (one, two):
+        path = run_dir / "steps.csv"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        rows.append({line.partition(",")[0]: line for line in lines})
+        recipe = (run_dir / "recipe.flags").read_text(encoding="utf-8").splitlines()
+        settings.append([line for line in recipe if line.startswith("--steps_per_execution=")])
+    if settings[0] != settings[1]:
+        common = rows[0].keys() & rows[1].keys()
+        rows = [{step: row for step, row in of.items() if step in common} for of in rows]
+    if len(rows[0]) != len(rows[1]):
+        return [f"steps.csv: {len(rows[0])} lines, {len(rows[1])}"]
+    for step, row in rows[0].items():
+        if rows[1].get(step) != row:
+            return [f"steps.csv: {row}, {rows[1].get(step, f'no step {step}')}"]
+    return []
 
 
 def _newest_checkpoint(run_dir: Path) -> tuple[int, dict[str, np.ndarray]]:

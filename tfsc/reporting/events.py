@@ -19,7 +19,7 @@ class EventWriter:
     """Writes scalars into an events file of its own; a context that closes it.
 
     TensorBoard's own writer of records, without the queue and thread of `tf.summary`: a full disk
-    is an error here and now, with the file's name, and a step costs 40 µs instead of 440.
+    is an error here and now, with the file's name, and a point costs 40 µs instead of 440.
 
     Args:
         directory: of all events files of the run; made if missing.

@@ -26,6 +26,7 @@ class RunDirectory:
         provenance.json   versions, device, commit, command, one entry a start
         split/            indices of training and validation examples (.npy)
         metrics.csv       a row an epoch
+        steps.csv         a row a step
         summary.json      final, best, transition epochs, speed, status
         train.log         a line an epoch
         events/           TensorBoard
@@ -126,6 +127,10 @@ class RunDirectory:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def steps(self) -> Path:
+        return self.path / "steps.csv"
 
     @property
     def events(self) -> Path:

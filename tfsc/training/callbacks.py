@@ -11,6 +11,8 @@ import keras
 
 from tfsc.errors import Diverged, Interrupted
 from tfsc.reporting.events import EventWriter
+from tfsc.reporting.step_table import StepTable
+from tfsc.reporting.windows import Windows
 from tfsc.training.pace import Pace
 
 
@@ -52,31 +54,88 @@ class StopOnSignal(keras.callbacks.Callback):
 
 
 class StepLog(keras.callbacks.Callback):
-    """Writes each step's loss and pace to TensorBoard and stops when the loss diverges.
+    """Records each step's loss and pace, and stops when the loss diverges.
+
+    steps.csv gets every step. TensorBoard gets at most 1000 points a tag, so that it shows all of
+    them: mean, least and largest loss of windows of steps, and the pace of each window's last step.
 
     With steps_per_execution = n it sees the last of every n steps, and the epoch's mean loss, which
-    is not finite either once any step's loss was not.
+    is not finite either once any step's loss was not. Both records have that step's loss alone.
+
+    A context: on leaving, all steps are in the table. A run that goes on later goes on in the same
+    window: only a loss that diverges ends one early.
 
     Args:
-        events: where to write.
+        events: where to write for TensorBoard.
+        table: where to write all steps.
         pace: momentum and noise scale of each step.
+        total_steps: of the whole run.
+        after_step: the step from which the run goes on; the table has those before.
     """
 
-    def __init__(self, events: EventWriter, pace: Pace):
+    SECONDS_BETWEEN_WRITES = 10.0
+
+    def __init__(
+        self,
+        events: EventWriter,
+        table: StepTable,
+        pace: Pace,
+        total_steps: int,
+        after_step: int = 0,
+    ):
         super().__init__()
-        self.events, self.pace = events, pace
+        self.events, self.table, self.pace = events, table, pace
         self.first_step = 0
+        self._windows = Windows(total_steps)
+        for step, loss in table.losses_from(self._windows.first_of(after_step)):
+            self._windows.add(step, {"loss": loss})
+        self._windows.add(after_step, {})  # also where the table lacks what was before
+        self._steps: list[tuple[int, float, float]] = []
+        self._written_at = time.monotonic()
+
+    def __enter__(self) -> "StepLog":
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            self.flush()
+        except OSError:
+            # A checkpoint must not be ahead of the table. What else ended the run matters more.
+            if kind is None or issubclass(kind, Interrupted):
+                raise
 
     def on_train_batch_end(self, batch, logs=None):
         step = self.first_step + steps_done(self, batch)
+        # The rate is that of the optimizer, in float32.
         loss, rate = float(logs["batch_loss"]), float(logs["learning_rate"])
-        pace = self.pace.columns(step - 1)
-        values = {"loss": loss, "momentum": pace["momentum"], "noise_scale": pace["noise_scale"]}
-        values["learning_rate"] = rate  # that of the optimizer, in float32
-        self.events.scalars(step, {f"step/{name}": value for name, value in values.items()})
+        self._steps.append((step, loss, rate))
+        if point := self._windows.add(step, {"loss": loss}):
+            self._show(step, point, rate)
         for name, value in (("loss", loss), ("mean loss of the epoch", float(logs["loss"]))):
             if not math.isfinite(value):
+                if point := self._windows.end():
+                    self._show(step, point, rate)
                 raise Diverged(f"the training {name} is {value}", step, rate)
+        if time.monotonic() - self._written_at >= self.SECONDS_BETWEEN_WRITES:
+            self.flush()
+            self.events.flush()
+
+    def flush(self) -> None:
+        """Bring the steps seen so far into the table."""
+        steps, self._steps = self._steps, []  # those that do not fit are not tried again
+        self.table.append(
+            (step, loss, rate, pace["momentum"], pace["batch_size"], pace["noise_scale"])
+            for step, loss, rate in steps
+            for pace in (self.pace.columns(step - 1),)
+        )
+        self._written_at = time.monotonic()
+
+    def _show(self, step: int, point: dict[str, float], rate: float) -> None:
+        """Write a window's point for TensorBoard."""
+        pace = self.pace.columns(step - 1)
+        values = point | {"momentum": pace["momentum"], "noise_scale": pace["noise_scale"]}
+        values["learning_rate"] = rate
+        self.events.scalars(step, {f"step/{name}": value for name, value in values.items()})
 
 
 class RestoreMetrics(keras.callbacks.Callback):

@@ -37,7 +37,9 @@ from tfsc.reporting.finished import finished, said_if_done
 from tfsc.reporting.plots import plot_curves
 from tfsc.reporting.provenance import provenance
 from tfsc.reporting.run_directory import RunDirectory
+from tfsc.reporting.step_table import StepTable
 from tfsc.reporting.summary import evaluated, result, summarize
+from tfsc.reporting.windows import Windows
 from tfsc.training.build import build_data, build_learner, schedule_doubts, total_steps
 from tfsc.training.callbacks import ProgressLine, RestoreMetrics, StepLog, StopOnSignal, duration
 from tfsc.training.checkpoint import CheckpointStore
@@ -137,6 +139,9 @@ class _Run:
         self.clock = Clock(clock)
         self.meter = GpuMeter(recipe.replicas if has_gpu() else 0, used_before)
         self.progress = ProgressLine(self.total_steps, self.total_epochs)
+        self.epoch_windows = Windows(self.total_epochs)
+        for row in self.history:
+            self.epoch_windows.add(row["epoch"], _shown(row))
 
     def train(self) -> dict[str, Any]:
         """Train the epochs that are missing, then export; leave a record of what stopped it."""
@@ -189,8 +194,16 @@ class _Run:
             # A kill may have come between the checkpoint and these.
             self.directory.write_metrics(self.history)
             self.draw_curves()
-        with EventWriter(self.directory.events, after_step=self.step) as events:
-            self.step_log = StepLog(events, self.pace)
+        with (
+            EventWriter(self.directory.events, after_step=self.step) as events,
+            StepLog(
+                events,
+                StepTable(self.directory.steps, after_step=self.step),
+                self.pace,
+                self.total_steps,
+                after_step=self.step,
+            ) as self.step_log,
+        ):
             while len(self.history) < self.total_epochs:
                 self.train_epoch()
                 row = self.evaluate_epoch()
@@ -293,11 +306,11 @@ class _Run:
         self.history.append(row)
         self.epoch_training = None
         epoch = row["epoch"]
+        self.step_log.flush()  # a checkpoint must not be ahead of steps.csv
         if self.has_checkpoint(epoch):
             self.save_checkpoint()
-        named = {name: row[name] for name in row if name not in ("epoch", "step")}
-        values = {f"epoch/{name}": x for name, x in named.items() if x is not None}
-        events.scalars(self.step, values)
+        if point := self.epoch_windows.add(epoch, _shown(row)):
+            events.scalars(self.step, {f"epoch/{name}": value for name, value in point.items()})
         events.flush()
         self.directory.write_metrics(self.history)
         if time.monotonic() - self.drawn_at >= SECONDS_BETWEEN_DRAWINGS:
@@ -409,6 +422,11 @@ def _finite(variable: keras.Variable) -> bool:
 def _left_out(prefix: str) -> dict[str, None]:
     """The columns of an evaluation that did not take place."""
     return {f"{prefix}_loss": None, f"{prefix}_accuracy": None}
+
+
+def _shown(row: dict[str, Any]) -> dict[str, float | None]:
+    """What TensorBoard shows of an epoch's row."""
+    return {name: value for name, value in row.items() if name not in ("epoch", "step")}
 
 
 def _speed(images_per_second: float | None) -> str:
