@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from commands import environment
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
 
 from tfsc.reporting.compare import differences
 
@@ -22,6 +24,19 @@ RECIPE = {
     "dropout": "0.3",
     "keep_checkpoints": "1",
 }
+
+
+def _points(run_dir):
+    """Steps by tag that TensorBoard reads, and the values that are no timings."""
+    events = EventAccumulator(str(run_dir / "events"), size_guidance={"tensors": 0})
+    events.Reload()
+    return {
+        tag: [
+            (e.step, None if "second" in tag else make_ndarray(e.tensor_proto).item())
+            for e in events.Tensors(tag)
+        ]
+        for tag in events.Tags()["tensors"]
+    }
 
 
 @pytest.mark.slow
@@ -43,6 +58,7 @@ def test_kill_9_at_each_instant_of_one_run_changes_no_bit(tmp_path, fault):
     assert len(killed) == 8
     assert all(happened[instant]["status"] == -9 for instant in killed)
     assert differences(tmp_path / "whole", tmp_path / "killed") == []
+    assert _points(tmp_path / "whole") == _points(tmp_path / "killed")
     # Nothing half written is left, and only the checkpoints that are to be kept.
     left = [path.name for path in (tmp_path / "killed").rglob(".*") if path.name != ".lock"]
     assert left == []

@@ -59,7 +59,7 @@ def _no_room():
         # The first summary of a run says that it is running, the next two end its epochs.
         (RunDirectory, "write_summary", 3, "summary.json", 2),
         (StepTable, "append", 2, "steps.csv", 1),
-        (EventWriter, "flush", 3, "events/events.out.tfevents.", 2),
+        (EventWriter, "flush", 3, "events/events.out.tfevents.", 1),
         (run_module, "plot_curves", 2, "curves.png", 2),
         (RunDirectory, "log", 3, "train.log", 2),
         (run_module, "write_export", 1, "export", 2),

@@ -302,16 +302,20 @@ class _Run:
         return {f"{prefix}_loss": result["loss"], f"{prefix}_accuracy": result["accuracy"]}
 
     def record(self, row: dict[str, Any], events: EventWriter) -> None:
-        """Make a finished epoch part of the record, the checkpoint first."""
+        """Make a finished epoch part of the record.
+
+        What is appended to comes before the checkpoint, what is written anew behind it.
+        """
         self.history.append(row)
         self.epoch_training = None
         epoch = row["epoch"]
-        self.step_log.flush()  # a checkpoint must not be ahead of steps.csv
-        if self.has_checkpoint(epoch):
-            self.save_checkpoint()
         if point := self.epoch_windows.add(epoch, _shown(row)):
             events.scalars(self.step, {f"epoch/{name}": value for name, value in point.items()})
+        # A checkpoint must not be ahead of these: on resuming they are only cut off behind it.
+        self.step_log.flush()
         events.flush()
+        if self.has_checkpoint(epoch):
+            self.save_checkpoint()
         self.directory.write_metrics(self.history)
         if time.monotonic() - self.drawn_at >= SECONDS_BETWEEN_DRAWINGS:
             self.draw_curves()
