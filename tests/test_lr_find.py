@@ -123,6 +123,7 @@ def test_errors_in_data_come_before_anything_is_written(tmp_path):
 
 def test_help_shows_what_is_used_and_nothing_else(tmp_path):
     result = call("lr_find", "--help", cwd=tmp_path)
+    assert result.returncode == 0
     assert "python -m tfsc.lr_find" in result.stdout.split("flags:")[0]
     shown = re.findall(r"^  --(?:\[no\])?(\w+):", result.stdout, re.MULTILINE)
     assert set(shown) == {*recipe_names(), *SETTINGS} - set(ONLY_IN_FILES)

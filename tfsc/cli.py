@@ -48,8 +48,10 @@ def _parse(
 ) -> None:
     try:
         parse(argv, flags.FLAGS, check, only_in_files)
-    except BrokenPipeError:  # `--help | head`: who reads has had enough
-        raise SystemExit(1) from None
+    except (BrokenPipeError, SystemExit):
+        # Nothing but a help flag ends here, also where `--help | head` has had enough. absl ends it
+        # with 1, as if it were an error.
+        raise SystemExit(0) from None
 
 
 def _open_standard_streams() -> None:
