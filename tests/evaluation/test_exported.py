@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from tfsc.errors import ExportError
+from tfsc.evaluation import exported as exporting
 from tfsc.evaluation.evaluate import report_place
 from tfsc.evaluation.exported import read_export, write_export
 from tfsc.models.resnet_v2 import resnet_v2
@@ -28,7 +29,10 @@ def _network():
     # Statistics as after training: at their initial values a mistake would not show.
     rng = np.random.default_rng(0)
     for weight in network.non_trainable_weights:
-        weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+        low, high = (0.5, 1.5) if weight.path.endswith("variance") else (-0.1, 0.1)
+        weight.assign(rng.uniform(low, high, weight.shape))
+    # Means so large that no ReLU lets anything through would make all logits 0.
+    assert np.std(network(_images(4).astype(np.float32))) > 0.3
     return network
 
 
@@ -41,7 +45,7 @@ def exported(tmp_path_factory):
     keras.mixed_precision.set_dtype_policy("float32")
     path = tmp_path_factory.mktemp("exported") / "export"
     network = _network()
-    write_export(network, NAMES, RECIPE, 77, path)
+    write_export(network, NAMES, RECIPE, 77, path, _images(4))
     return network, path
 
 
@@ -99,15 +103,53 @@ def test_the_export_knows_its_classes_recipe_and_step(exported):
     assert (bare.class_names, bare.recipe) == (NAMES, None)
 
 
-def test_bfloat16_networks_export_float32_logits(tmp_path):
+def test_what_was_trained_in_bfloat16_is_exported_in_float32(tmp_path):
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     network = _network()
-    write_export(network, NAMES, RECIPE, 1, tmp_path / "export")
-    logits = read_export(tmp_path / "export").logits(_images(20))
-    assert logits.dtype == np.float32
-    np.testing.assert_allclose(
-        logits, network(_images(20).astype(np.float32)).numpy(), atol=1e-5, rtol=1e-5
-    )
+    path = tmp_path / "export"
+    write_export(network, NAMES, RECIPE, 1, path, _images(20))
+    assert keras.config.dtype_policy().name == "mixed_bfloat16"  # as it was
+    keras.mixed_precision.set_dtype_policy("float32")
+    twin = _network()
+    twin.set_weights(network.get_weights())
+    images = _images(20)
+    exact = twin(images.astype(np.float32)).numpy()
+    trained = network(images.astype(np.float32)).numpy()
+    for place in (path, path / "network.keras"):
+        logits = read_export(place).logits(images)
+        np.testing.assert_allclose(logits, exact, atol=1e-5, rtol=1e-5)
+    check = json.loads((path / "export.json").read_text())["check"]
+    assert check["images"] == 16
+    assert check["training"] == pytest.approx(np.abs(exact - trained)[:16].max(), rel=0.01)
+    assert 0 < check["training"] < 0.1 * np.abs(exact).max()
+    assert check["same_class"] == (exact.argmax(1) == trained.argmax(1))[:16].sum()
+
+
+def test_the_exported_variables_are_tracked(exported):
+    """Otherwise tf.lite writes a file without weights, and its logits are NaN."""
+    network, path = exported
+    loaded = tf.saved_model.load(str(path / "saved_model"))
+    assert len(loaded.network_variables) == len(network.variables)
+    for mine, theirs in zip(loaded.network_variables, network.variables, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("file", ["saved_model", "network.keras"])
+def test_an_export_that_computes_something_else_is_not_written(exported, tmp_path, file):
+    network, _ = exported
+    other = keras.models.clone_model(network)
+    other.set_weights([weight * 1.01 for weight in network.get_weights()])
+    method = "_write_saved_model" if file == "saved_model" else "_write_keras"
+    write = getattr(exporting, method)
+
+    def confused(_network, *arguments):
+        write(other, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, method, confused)
+        with pytest.raises(ExportError, match=rf"logits of {file} differ from the network's by"):
+            write_export(network, NAMES, RECIPE, 1, tmp_path / "export", _images(4))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failed_export_leaves_the_earlier_one(exported, monkeypatch):
@@ -119,7 +161,7 @@ def test_a_failed_export_leaves_the_earlier_one(exported, monkeypatch):
 
     monkeypatch.setattr(tf.saved_model, "save", full_disk)
     with pytest.raises(ExportError, match=r"export: cannot be written: No space"):
-        write_export(network, NAMES, RECIPE, 78, path)
+        write_export(network, NAMES, RECIPE, 78, path, _images(4))
     assert sorted(p.relative_to(path) for p in path.rglob("*")) == before
     assert [p.name for p in path.parent.iterdir()] == ["export"]
 
@@ -129,7 +171,7 @@ def test_weights_that_are_not_finite_are_not_exported(tmp_path, fault):
     kernel = network.layers[2].kernel
     kernel.assign(kernel.numpy() * np.where(np.arange(kernel.shape[-1]) == 1, np.nan, 1))
     with pytest.raises(ExportError, match=r"1 of \d+ weights are not finite, stem_conv/") as caught:
-        write_export(network, NAMES, RECIPE, 1, tmp_path / "export")
+        write_export(network, NAMES, RECIPE, 1, tmp_path / "export", _images(4))
     assert list(tmp_path.iterdir()) == []
     fault("numbers", "export of weights that hold a NaN", f"refused: {caught.value}")
 
@@ -140,7 +182,7 @@ def test_an_export_that_was_killed_long_ago_is_cleared_away(exported, tmp_path):
     for path in (old, young):
         path.mkdir()
     os.utime(old, (0, 0))
-    write_export(network, NAMES, RECIPE, 1, tmp_path / "export")
+    write_export(network, NAMES, RECIPE, 1, tmp_path / "export", _images(4))
     assert {path.name for path in tmp_path.iterdir()} == {"export", ".export.partial-young"}
 
 
@@ -247,7 +289,7 @@ def test_nothing_but_an_export_is_replaced(exported, tmp_path):
     network, _ = exported
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ExportError, match="is no export; name another place"):
-        write_export(network, NAMES, RECIPE, 1, tmp_path)
+        write_export(network, NAMES, RECIPE, 1, tmp_path, _images(4))
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
@@ -256,7 +298,7 @@ def test_a_link_is_not_followed_to_an_export_elsewhere(exported, tmp_path):
     before = {file: file.read_bytes() for file in _files(path)}
     (tmp_path / "export").symlink_to(path)
     with pytest.raises(ExportError, match="must not be a symbolic link"):
-        write_export(network, NAMES, RECIPE, 1, tmp_path / "export")
+        write_export(network, NAMES, RECIPE, 1, tmp_path / "export", _images(4))
     assert {file: file.read_bytes() for file in _files(path)} == before
 
 

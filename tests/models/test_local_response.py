@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfsc.models.local_response import LocalResponse
+from tfsc.models.portable import portable
 
 
 def _reference(x, size, alpha, beta):
@@ -75,3 +76,13 @@ def test_it_survives_serialisation_and_knows_its_shape():
 def test_arguments_out_of_range_are_named(arguments):
     with pytest.raises(ValueError, match="needs an odd size and alpha of at least 0"):
         LocalResponse(**arguments)
+
+
+def test_a_portable_graph_has_operations_that_onnx_has():
+    x = tf.constant(np.random.default_rng(0).normal(0, 8, (2, 4, 6, 3)), tf.float32)
+    layer = LocalResponse()
+    with portable():
+        graph = tf.function(layer).get_concrete_function(x).graph
+        y = layer(x)
+    assert "Log1p" not in {op.type for op in graph.get_operations()}
+    np.testing.assert_allclose(y, layer(x), rtol=2e-7)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfsc.models import pointwise
 from tfsc.models.pointwise import PointwiseConv2D
+from tfsc.models.portable import portable
 
 
 def _pair(filters=7, **arguments):
@@ -80,3 +81,11 @@ def test_it_survives_serialisation():
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert type(again) is PointwiseConv2D
     assert again.get_config() == layer.get_config()
+
+
+def test_in_a_portable_graph_it_is_the_convolution():
+    mine, keras_own = _pair()
+    with portable():
+        graph = tf.function(mine).get_concrete_function(tf.TensorSpec([3, 4, 6, 5])).graph
+        np.testing.assert_allclose(mine(_maps()), keras_own(_maps()), rtol=1e-6)
+    assert {op.type for op in graph.get_operations()} & {"MatMul", "Conv2D"} == {"Conv2D"}

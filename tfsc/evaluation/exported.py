@@ -3,13 +3,16 @@
     export/saved_model/    SavedModel; class names, one a line, are its asset
     export/network.keras   the network for further training in Keras (import tfsc.models.registry)
     export/recipe.flags    the recipe it was trained by
-    export/export.json     step, classes, digest of the recipe, SHA-256 of each file
+    export/export.json     step, classes, digest of the recipe, check, SHA-256 of each file
 
 The SavedModel's signatures take [n, height, width, channels]: `serving_default` float32 0–255 and
-`uint8`; both return "logits" and "probabilities", float32 [n, classes].
+`uint8`; both return "logits" and "probabilities", float32 [n, classes]. Both files compute in
+float32, whatever the network was trained in, and are read back and checked (`check_export`) before
+they take their place.
 """
 
 import contextlib
+import dataclasses
 import shutil
 import tempfile
 import time
@@ -23,8 +26,9 @@ import tensorflow as tf
 
 from tfsc import files
 from tfsc.errors import ExportError, RecipeError, one_line
+from tfsc.evaluation.export_check import check_export
 from tfsc.models import registry  # noqa: F401 (registers every layer that a .keras file may name)
-from tfsc.models.portable import portable
+from tfsc.models.portable import float32_twin, portable
 from tfsc.recipe import Recipe
 
 CLASS_NAMES_FILE = "class_names.txt"
@@ -37,12 +41,22 @@ def write_export(
     recipe: Recipe,
     step: int,
     directory: Path,
+    images: np.ndarray,
 ) -> None:
     """Write an export; one already at its place is replaced when the new one is complete.
 
+    Args:
+        network: from images to logits.
+        class_names: one for each logit.
+        recipe: what it was trained by.
+        step: optimizer steps it was trained for.
+        directory: where to.
+        images: uint8 [n, height, width, channels], n ≥ 1, real ones; the first sixteen show whether
+            what was written computes what the network does.
+
     Raises:
-        ExportError: if something else is at its place, it cannot be written, or the network's
-            weights are not finite.
+        ExportError: if something else is at its place, it cannot be written, the network's
+            weights are not finite, or what was written computes something else.
     """
     check_place(directory)
     _check_finite(network, directory)
@@ -52,13 +66,16 @@ def write_export(
         prefix = f".{directory.name}.partial-"
         _remove_abandoned(directory.parent, prefix)
         temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=directory.parent))
-        _write_saved_model(network, class_names, temporary)
-        network.save(temporary / "network.keras")
+        twin = float32_twin(network)
+        _write_saved_model(twin, class_names, temporary)
+        _write_keras(twin, temporary)
+        check = check_export(directory, network, twin, images, _logits_of_files(temporary))
         files.write_text(temporary / "recipe.flags", recipe.flagfile())
         record = {
             "step": step,
             "recipe_digest": recipe.digest,
             "class_names": list(class_names),
+            "check": dataclasses.asdict(check),
             "files": {
                 path.relative_to(temporary).as_posix(): files.sha256(path)
                 for path in sorted(temporary.rglob("*"))
@@ -116,21 +133,51 @@ def _write_saved_model(network: keras.Model, class_names: tuple[str, ...], direc
     names_file = directory / CLASS_NAMES_FILE
     names_file.write_text("\n".join(class_names) + "\n", encoding="utf-8")
     module = tf.Module()
-    module.network = network
+    # The variables themselves: TensorFlow does not see them in a Keras network, and what then
+    # freezes the graph (tf.lite) leaves them out without an error. The network's layers are not
+    # tracked, each of which would be traced by itself.
+    module.network_variables = [variable.value for variable in network.variables]
     module.class_names = tf.saved_model.Asset(str(names_file))
+    shape = (None, *network.input_shape[1:])
 
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="images")])
     def serve(images):
-        logits = network(tf.cast(images, tf.float32), training=False)
+        logits = network(images, training=False)
         return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
 
-    shape = (None, *network.input_shape[1:])
-    signatures = {
-        name: tf.function(serve, [tf.TensorSpec(shape, dtype, name="images")])
-        for name, dtype in (("serving_default", tf.float32), ("uint8", tf.uint8))
-    }
-    with portable():  # traced here, Keras' own function of the network too
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8, name="images")])
+    def serve_uint8(images):
+        return serve(tf.cast(images, tf.float32))
+
+    with portable():  # traced here
+        signatures = {"serving_default": serve, "uint8": serve_uint8}
         tf.saved_model.save(module, str(directory / "saved_model"), signatures)
     names_file.unlink()
+
+
+def _write_keras(network: keras.Model, directory: Path) -> None:
+    network.save(directory / "network.keras")
+
+
+def _logits_of_files(directory: Path) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """What each file of an export makes of uint8 images, by its name; each read when called."""
+
+    def saved_model(images: np.ndarray, signature: str) -> np.ndarray:
+        with _plain_name(directory / "saved_model") as place:
+            loaded = tf.saved_model.load(str(place))
+        function = loaded.signatures[signature]
+        dtype = function.structured_input_signature[1]["images"].dtype
+        return function(images=tf.cast(images, dtype))["logits"].numpy()
+
+    def keras_file(images: np.ndarray) -> np.ndarray:
+        network = keras.saving.load_model(directory / "network.keras", compile=False)
+        return network(images.astype(np.float32), training=False).numpy()
+
+    return {
+        "saved_model": lambda images: saved_model(images, "serving_default"),
+        "saved_model, uint8": lambda images: saved_model(images, "uint8"),
+        "network.keras": keras_file,
+    }
 
 
 @dataclass(frozen=True)
@@ -138,7 +185,8 @@ class ExportedModel:
     """A model read back: what it computes and what it knows of itself.
 
     Attributes:
-        logits: uint8 images [n, h, w, c] → float32 logits [n, classes].
+        logits: uint8 images [n, h, w, c] → float32 logits [n, classes]; of a foreign model perhaps
+            probabilities (see `Outputs`).
         image_shape: (height, width, channels).
         class_names: None if the export does not tell (a bare .keras file).
         recipe: of its training; None if the export does not tell.
@@ -245,7 +293,9 @@ def _read_keras(path: Path, record: _Record) -> ExportedModel:
 
     @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.uint8)])
     def logits(batch):
-        return network(tf.cast(batch, tf.float32), training=False)
+        outputs = network(tf.cast(batch, tf.float32), training=False)
+        half = isinstance(outputs, tf.Tensor) and outputs.dtype in (tf.bfloat16, tf.float16)
+        return tf.cast(outputs, tf.float32) if half else outputs
 
     return ExportedModel(
         lambda batch: logits(tf.constant(batch)).numpy(),

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfsc.models.portable import is_portable
+
 
 @keras.saving.register_keras_serializable("tfsc")
 class OwnGradient(keras.layers.Layer):
@@ -13,11 +15,11 @@ class OwnGradient(keras.layers.Layer):
     (MklLayoutRewritePass) merges it into the filter gradient of one of the two. Which one depends
     on addresses in memory: it differs from process to process, and so does the rounding. In
     bfloat16 one of ten processes computed other bits. With a gradient of its own, each convolution
-    keeps its bias gradient.
+    keeps its bias gradient. `portable` graphs are not trained, and have nothing in its place.
     """
 
     def call(self, inputs):
-        return _own_gradient(inputs)
+        return inputs if is_portable() else _own_gradient(inputs)
 
 
 @tf.custom_gradient

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfsc.hardware import has_gpu
+from tfsc.models.portable import is_portable
 
 
 @keras.saving.register_keras_serializable("tfsc")
@@ -14,7 +15,7 @@ class PointwiseConv2D(keras.layers.Conv2D):
 
     oneDNN's filter gradient of such a convolution reaches half the arithmetic rate of the same
     product as a matrix product (33–88 against 100 GFLOP/s a core; docs/performance.md). In bfloat16
-    the convolution is the faster one, and it is used there and on GPUs.
+    the convolution is the faster one, and it is used there, on GPUs and in `portable` graphs.
 
     Args:
         filters: number of output channels.
@@ -35,7 +36,7 @@ class PointwiseConv2D(keras.layers.Conv2D):
             )
 
     def call(self, inputs):
-        if self.compute_dtype != "float32" or has_gpu():
+        if self.compute_dtype != "float32" or has_gpu() or is_portable():
             return super().call(inputs)
         kernel, bias = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias)
         return self.activation(_matrix_product(inputs, kernel, bias))

@@ -42,7 +42,7 @@ def export_checkpoint(run_dir: Path, which: str, weights: str, out: Path | None)
     store.restore(checkpoint, learner.state())
     if weights == "ema":
         learner.swap_ema()
-    write_export(learner.network, source.class_names, recipe, checkpoint.step, out)
+    write_export(learner.network, source.class_names, recipe, checkpoint.step, out, data.val.images)
     print(f"step {checkpoint.step} of {run_dir} exported to {out}")
     return out
 

@@ -79,7 +79,9 @@ def run(recipe: Recipe) -> dict[str, Any]:
         came_to = {"precision": recipe.precision, **_in_cpp(learner)}
         directory.add_provenance(provenance(source, recipe.digest, came_to))
         evaluation = evaluation_batches(data.val)
-        run = _Run(recipe, directory, source, pipeline, evaluation, learner, signals)
+        run = _Run(
+            recipe, directory, source, pipeline, evaluation, learner, signals, data.val.images
+        )
         if precision_line:
             run.say(precision_line)
         if warning := bf16.warning(recipe.precision, recipe.replicas):
@@ -110,11 +112,13 @@ class _Run:
         evaluation: tf.data.Dataset,
         learner: Learner,
         signals: StopOnSignal,
+        val_images: np.ndarray,
     ):
         self.recipe, self.directory = recipe, directory
         self.learner, self.signals = learner, signals
         self.class_names = source.class_names
         self.pipeline, self.evaluation = pipeline, evaluation
+        self.val_images = val_images
         self.plan = pipeline.plan
         self.total_steps = total_steps(recipe, self.plan)
         self.total_epochs = math.ceil(self.plan.epochs(self.total_steps))
@@ -352,7 +356,12 @@ class _Run:
 
     def export(self) -> None:
         write_export(
-            self.learner.network, self.class_names, self.recipe, self.step, self.directory.export
+            self.learner.network,
+            self.class_names,
+            self.recipe,
+            self.step,
+            self.directory.export,
+            self.val_images,
         )
 
     def write_summary(self, status: str, divergence: Diverged | None = None) -> dict[str, Any]:
