@@ -101,7 +101,10 @@ def test_help_opens_with_the_command_line_and_shows_every_setting(tmp_path):
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ("evaluate", {"export", "out", "dataset", "data_dir", "val_split", "seed"}),
+        (
+            "evaluate",
+            {"export", "out", "class_names", "outputs", "dataset", "data_dir", "val_split", "seed"},
+        ),
         ("export", {"run_dir", "checkpoint", "weights", "out"}),
         ("schedules", {"show", "momentum", "steps", "steps_per_epoch", "per", "rows", "out"}),
     ],

@@ -26,6 +26,19 @@ _OUT = flags.DEFINE_string(
     None,
     "Directory for the report; default: beside the export, with 'evaluation' in its name.",
 )
+_CLASS_NAMES = flags.DEFINE_enum(
+    "class_names",
+    "check",
+    ["check", "ignore"],
+    "Names of the model's classes and the set's: check refuses a model of other classes and maps "
+    "the same ones in another order; ignore takes them one by one.",
+)
+_OUTPUTS = flags.DEFINE_enum(
+    "outputs",
+    "auto",
+    ["auto", "logits", "probabilities"],
+    "What the model gives; auto: probabilities if every row is at least 0 and sums to 1.",
+)
 _DATA_SETTINGS = ("dataset", "data_dir", "val_split", "seed")
 
 
@@ -46,7 +59,8 @@ def main() -> None:
     cli.import_tensorflow()
     from tfsc.evaluation.evaluate import evaluate
 
-    evaluate(path, Path(_OUT.value) if _OUT.value else None, given)
+    out = Path(_OUT.value) if _OUT.value else None
+    evaluate(path, out, given, _CLASS_NAMES.value, _OUTPUTS.value)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,18 @@ def load(name: str, data_dir: str = "") -> Source:
     return source
 
 
+def names_classes(name: str, data_dir: str = "") -> bool:
+    """Whether a dataset that can be loaded has names for its classes, or numbers in their place.
+
+    Args:
+        name, data_dir: as in `load`.
+    """
+    if name == DIGITS:
+        return True
+    prepared = tfds_directory.find(name, data_dir)
+    return prepared is not None and tfds_directory.names_file(prepared).exists()
+
+
 def _digits() -> Source:
     """scikit-learn's 1,797 real 8×8 digits, as 32×32×3 images.
 

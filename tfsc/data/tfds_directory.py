@@ -189,8 +189,13 @@ def decode(prepared: Path) -> Source:
     return make_source(builder.name, prepared.name, train, test, names)
 
 
+def names_file(prepared: Path) -> Path:
+    """Where a prepared dataset has the names of its classes; without it they are numbers."""
+    return prepared / "label.labels.txt"
+
+
 def _class_names(prepared: Path, label) -> tuple[str, ...]:
-    path = prepared / "label.labels.txt"
+    path = names_file(prepared)
     if not path.exists():
         return tuple(str(number) for number in range(label.num_classes))
     # TFDS passes over a file that it cannot decode, and takes any number of names.

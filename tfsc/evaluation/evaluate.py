@@ -4,22 +4,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 
-from tfsc import bf16
 from tfsc.data.examples import Examples
-from tfsc.data.source import load
+from tfsc.data.source import load, names_classes
 from tfsc.data.split import split
 from tfsc.errors import ExportError
+from tfsc.evaluation.class_names import class_order
 from tfsc.evaluation.exported import ExportedModel, export_home, read_export
 from tfsc.evaluation.metrics import Scores, score
+from tfsc.evaluation.outputs import Outputs
 from tfsc.evaluation.report import text_table, write_report
 from tfsc.evaluation.tta import tta_logits
 from tfsc.recipe import Recipe
 from tfsc.training.precision import set_tf32
 
 
-def evaluate(path: Path, out: Path | None, given: dict[str, Any]) -> dict[str, Scores]:
+def evaluate(
+    path: Path,
+    out: Path | None,
+    given: dict[str, Any],
+    class_names: str = "check",
+    outputs: str = "auto",
+) -> dict[str, Scores]:
     """Evaluate the export at `path`, print the scores and write the report into `out`.
 
     Args:
@@ -27,6 +33,9 @@ def evaluate(path: Path, out: Path | None, given: dict[str, Any]) -> dict[str, S
         out: directory of the report; None: beside the export, "evaluation" for "export" and
             "evaluation-88" for "export-88".
         given: data settings that replace those of the export's recipe.
+        class_names: "check" or "ignore" the names of the classes (see `class_order`), where both
+            the model and the set have some.
+        outputs: what the model gives, see `Outputs`.
 
     Raises:
         ExportError: if the model cannot be read or does not fit the data.
@@ -36,32 +45,42 @@ def evaluate(path: Path, out: Path | None, given: dict[str, Any]) -> dict[str, S
     recipe = (model.recipe or Recipe()).replace(**given)
     source = load(recipe.dataset, recipe.data_dir)
     val = split(source, recipe.val_split, 0, recipe.seed).val
-    set_tf32(recipe.precision)
-    if recipe.precision == "bf16" and (why := bf16.obstacle()):
-        logging.warning("the model computes in bf16, which is slow here: %s", why)
+    # Exports compute in float32; only what was trained in TF32 was validated in it.
+    set_tf32("tf32" if recipe.precision == "tf32" else "fp32")
     if val.images.shape[1:] != model.image_shape:
         raise ExportError(
             f"--export={path}: takes images of {model.image_shape}, but --dataset={recipe.dataset} "
             f"has {val.images.shape[1:]}"
         )
-    columns = score_columns(model, val, len(source.class_names), path)
-    names = model.class_names or source.class_names
-    if len(names) != len(source.class_names):
-        raise ExportError(
-            f"--export={path}: names {len(names)} classes, --dataset={recipe.dataset} has "
-            f"{len(source.class_names)}"
-        )
+    names, order = source.class_names, None
+    compared = (
+        class_names == "check"
+        and model.class_names
+        and names_classes(recipe.dataset, recipe.data_dir)
+    )
+    if compared:
+        order = class_order(model.class_names, names, str(path), recipe.dataset)
+    reading = Outputs(outputs)
+    columns = score_columns(model, val, len(names), path, reading, order)
     about = {
         "export": str(path),
         "step": model.step,
         "dataset": {"name": source.name, "version": source.version, "digest": source.digest},
         "val_split": recipe.val_split,
         "examples": len(val),
+        "outputs": reading.kind,
+        "class_names": ("mapped" if order else "same") if compared else "not compared",
     }
     print(
         f"{path}: {recipe.dataset}, {len(val)} validation examples (--val_split={recipe.val_split})"
     )
     print(text_table(columns, names))
+    if reading.kind == "probabilities":
+        print("(its outputs are probabilities: scored by their logarithms)")
+    if order:
+        print("(its classes are those of the set in another order: mapped by name)")
+    elif not compared:
+        print("(names of classes not compared: its outputs are taken for the set's, in order)")
     if not recipe.flip:
         print("(trained with --noflip: mirrored images are foreign to it, TTA may only harm)")
     place = report_place(export_home(path) or path)
@@ -81,10 +100,27 @@ def report_place(export: Path) -> Path:
 
 
 def score_columns(
-    model: ExportedModel, val: Examples, classes: int, path: Path
+    model: ExportedModel,
+    val: Examples,
+    classes: int,
+    path: Path,
+    outputs: Outputs | None = None,
+    order: list[int] | None = None,
 ) -> dict[str, Scores]:
-    """Scores of the plain model, and each test-time augmentation in a column of its own."""
-    columns = tta_logits(model, val.images)
+    """Scores of the plain model, and each test-time augmentation in a column of its own.
+
+    Args:
+        model: to score.
+        val: on these examples.
+        classes: number of labels.
+        path: of the model, for errors.
+        outputs: what it gives; default: see `Outputs`.
+        order: which of the outputs is each class; None: they are in order.
+
+    Raises:
+        ExportError: if the outputs are not logits or probabilities of so many classes.
+    """
+    columns = tta_logits(model, val.images, outputs)
     found = columns["plain"].shape[1]
     if found != classes:
         raise ExportError(
@@ -92,4 +128,6 @@ def score_columns(
         )
     if not all(np.isfinite(logits).all() for logits in columns.values()):
         raise ExportError(f"--export={path}: its logits are not finite")
+    if order is not None:
+        columns = {name: logits[:, order] for name, logits in columns.items()}
     return {name: score(logits, val.labels) for name, logits in columns.items()}
