@@ -120,25 +120,33 @@ CONSUMERS: dict[str, tuple[Consumer, tuple[str, ...]]] = {
 }
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("exports", nargs="+", type=Path, help="export directories")
-    exports = parser.parse_args().exports
+    exports = parser.parse_args(arguments).exports
     columns = [_column(export) for export in exports]
     print("| consumer | versions |" + "".join(f" {export} |" for export in exports))
     print("|---" * (2 + len(exports)) + "|")
     for name, (_, packages) in CONSUMERS.items():
-        versions = ", ".join(
-            f"{package} {importlib.metadata.version(package)}" for package in packages
-        )
+        versions = ", ".join(f"{package} {_version(package)}" for package in packages)
         print(f"| {name} | {versions} |" + "".join(f" {column[name][0]} |" for column in columns))
-    if not all(good for column in columns for _, good in column.values()):
-        sys.exit(1)
+    return int(not all(good for column in columns for _, good in column.values()))
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
 
 
 def _column(export: Path) -> dict[str, tuple[str, bool]]:
     """What each consumer made of an export, and whether that is right."""
-    images = _real_images(export)
+    images = real_images(export)
     expected = tensorflow(export, images)
     column = {}
     for name, (consumer, _) in CONSUMERS.items():
@@ -146,7 +154,7 @@ def _column(export: Path) -> dict[str, tuple[str, bool]]:
             with contextlib.redirect_stdout(io.StringIO()):
                 logits = consumer(export, images)
         except Exception as error:  # whatever a foreign program raises is its row
-            column[name] = f"{type(error).__name__}: {str(error).splitlines()[0]}", False
+            column[name] = f"{type(error).__name__}: {_first_line(error)}", False
             continue
         difference = np.abs(logits - expected).max()
         same = int((logits.argmax(1) == expected.argmax(1)).sum())
@@ -155,7 +163,8 @@ def _column(export: Path) -> dict[str, tuple[str, bool]]:
     return column
 
 
-def _real_images(export: Path) -> np.ndarray:
+def real_images(export: Path) -> np.ndarray:
+    """The first images of the validation set of the export's run."""
     from tfsc.data.source import load
     from tfsc.data.split import split
     from tfsc.evaluation.exported import read_export
@@ -166,4 +175,4 @@ def _real_images(export: Path) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from toy_tfds import assert_equal, prepare, toy_image
 
 from tfsc.data import tfds_directory
-from tfsc.data.source import load
+from tfsc.data.source import load, names_classes
 from tfsc.errors import DataError
 
 SHARED_TFDS = Path(__file__).parents[3] / "shared" / "tfds"
@@ -325,6 +325,15 @@ def test_a_changed_description_is_another_dataset(toy, cache):
     (toy / "label.labels.txt").write_text("\n".join("abcdefghij"))
     assert load("toy_images", _root(toy)).class_names == tuple("abcdefghij")
     assert len(list(cache.iterdir())) == 2
+
+
+def test_whether_a_set_names_its_classes(toy):
+    names = toy / "label.labels.txt"
+    names.unlink(missing_ok=True)
+    assert not names_classes("toy_images", _root(toy))
+    names.write_text("\n".join("abcdefghij"))
+    assert names_classes("toy_images", _root(toy))
+    assert names_classes("digits")
 
 
 def test_a_changed_description_of_the_same_size_is_another_dataset(toy):
