@@ -50,7 +50,7 @@ def keras_file(export: Path, images: np.ndarray) -> np.ndarray:
 
     from tfsc.models import registry  # noqa: F401
 
-    network = keras.saving.load_model(export / "network.keras")
+    network = keras.saving.load_model(export / "network.keras", safe_mode=True)
     return network(images.astype(np.float32), training=False).numpy()
 
 

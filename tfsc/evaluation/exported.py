@@ -170,7 +170,9 @@ def _logits_of_files(directory: Path) -> dict[str, Callable[[np.ndarray], np.nda
         return function(images=tf.cast(images, dtype))["logits"].numpy()
 
     def keras_file(images: np.ndarray) -> np.ndarray:
-        network = keras.saving.load_model(directory / "network.keras", compile=False)
+        network = keras.saving.load_model(
+            directory / "network.keras", compile=False, safe_mode=True
+        )
         return network(images.astype(np.float32), training=False).numpy()
 
     return {
