@@ -50,6 +50,8 @@ _CYCLE = "`Polynomial` has no `cycle`; after its length it keeps its last rate."
 _WARMUP = "`Cosine` has no warm-up in it: `warmup(5) → cosine(0.1)` plays one after the other."
 _SHRINK = "`WarmRestarts` has no `m_mul`: every restart begins at the same rate, as in SGDR."
 
+_IN = "::"  # file::class::test
+
 # What ours leave out: pattern of file::class::test → reason.
 LEFT_OUT = {
     "*::test_sparse_gradients_sgd": _ROWS,
@@ -283,7 +285,8 @@ def report(rows: list[Row], version: str) -> str:
         if row.error:
             tests[reason(row) or f"**unexpected**: {row.error.splitlines()[0]}"].append(row)
     for why, failed in tests.items():
-        names = ", ".join(f"`{row.test.partition('::')[2].replace('::', '.')}`" for row in failed)
+        tests = [row.test.split(_IN) for row in failed]
+        names = ", ".join(f"`{'.'.join(parts)}`" for _, *parts in tests)
         left_out.append(f"| {why} | {names} |")
     return "\n".join([INTRODUCTION.format(version=version), *table, "", *left_out, "", AFTERWORD])
 
