@@ -57,7 +57,8 @@ def test_the_keras_file_scores_the_same(run, report):
 
 
 def test_any_checkpoint_can_be_exported(run):
-    result = call("export", "--run_dir=run", "--checkpoint=8", "--weights=ema", cwd=run.parent)
+    arguments = ("--run_dir=run", "--checkpoint=8", "--weights=ema")
+    result = call_warm("export", *arguments, cwd=run.parent)
     assert result.returncode == 0, result.stderr
     result = call_warm("evaluate", "--export=run/export-8-ema", "--out=ema-report", cwd=run.parent)
     assert result.returncode == 0, result.stderr

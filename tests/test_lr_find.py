@@ -5,7 +5,7 @@ import re
 
 import matplotlib.image
 import pytest
-from commands import ROOT, call
+from commands import ROOT, call, call_warm
 
 from tfsc.errors import DataError
 from tfsc.lr_options import ONLY_IN_FILES, SETTINGS, Options, recipe_names
@@ -18,11 +18,11 @@ _RECIPE = Recipe(dataset="digits", stack_units=(1,), train_examples=100, batch_s
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """A test over two seeds, in a process of its own."""
+    """A test over two seeds, in a process of its own (what imports say, test_train.py sees)."""
     folder = tmp_path_factory.mktemp("lr_find")
     # It has settings that are not used here, and the length of a training.
     (folder / "training.flags").write_text(f"--flagfile={ROOT}/flags/digits.flags\n--steps=500\n")
-    result = call(
+    result = call_warm(
         "lr_find",
         "--flagfile=training.flags",
         "--flip",
