@@ -44,7 +44,7 @@ def test_on_another_auto_is_fp32_and_bf16_is_warned_of_with_reason_and_faster_ch
     assert line == "--precision=auto: fp32 (this processor has no such thing)"
     warning = bf16.warning("bf16")
     assert "\n" not in warning and "this processor has no such thing" in warning
-    assert "--precision=fp32, or auto" in warning
+    assert "faster: --precision=fp32, as a run of its own" in warning
     assert [bf16.warning(name) for name in ("fp32", "tf32", "fp16")] == ["", "", ""]
 
 

@@ -932,3 +932,9 @@ def test_any_text_for_any_flag_is_a_recipe_that_replays_or_a_foreseen_error(name
         return
     assert Recipe.from_flagfile(recipe.flagfile()) == recipe.replace(run_dir="")
     assert _recipe(*recipe.flagfile().splitlines()).digest == recipe.digest
+
+
+def test_digests_of_runs_before_fused_augment_counted_stay():
+    assert Recipe().digest == "f587a698c419d30d"  # as version 0.1.0 had it, which left it out
+    assert Recipe(fused_augment="auto").digest != Recipe().digest
+    assert Recipe().differences(Recipe(fused_augment="on")) == ["fused_augment: off, on"]

@@ -28,7 +28,7 @@ def warning(precision: str, devices: int = 1) -> str:
         return ""
     return (
         f"--precision=bf16: {why}: it can take many times as long as fp32 here; faster: "
-        "--precision=fp32, or auto, which is fp32 here"
+        "--precision=fp32, as a run of its own"
     )
 
 

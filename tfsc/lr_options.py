@@ -34,7 +34,8 @@ SETTINGS = {
         high=10_000.0,
     ),
     "num_steps": Setting(
-        "Steps from the first rate to the last; default: 100, with --measure=accuracy 1000.",
+        f"Steps from the first rate to the last, at least {LEAST_STEPS} for the loss; default: "
+        "100, with --measure=accuracy 1000.",
         int,
         low=2,
         high=1_000_000,

@@ -542,7 +542,10 @@ class Recipe:
     @property
     def digest(self) -> str:
         """16 hex digits over all fields on which the trained weights depend, seed included."""
-        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:16]
+        identity = self.identity()
+        if identity["fused_augment"] == "off":
+            del identity["fused_augment"]  # younger than the rest: digests of earlier runs stay
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def identity(self) -> dict[str, str]:
         """Flag text of each field on which the trained weights depend.

@@ -102,3 +102,14 @@ def test_a_foreign_model_that_ends_in_softmax_scores_as_without_it(tmp_path, pol
     wrong = score_columns(read_export(path), val, 10, Path("m"), Outputs("logits"))["plain"]
     assert wrong.accuracy == with_softmax["plain"].accuracy
     assert abs(wrong.nll - plain["plain"].nll) > 0.1
+
+
+def test_outputs_between_0_and_1_that_do_not_sum_to_1_are_doubtful_logits():
+    for outputs, doubtful in (
+        (np.array([[0.9, 0.8, 0.1], [0.2, 0.1, 0.3]]), True),  # a sigmoid's
+        (np.array([[0.9, 0.05, 0.05]]), False),
+        (np.array([[4.0, -1.0, 0.5]]), False),
+    ):
+        reading = Outputs()
+        reading.logits(outputs)
+        assert reading.is_doubtful == doubtful

@@ -150,7 +150,7 @@ def test_shapes_that_do_not_fit_are_refused():
 
 
 @needs_operations
-@pytest.mark.slow
+@pytest.mark.slow  # two processes; in short: test_train.py, whose runs have a thread for each core
 def test_the_number_of_threads_does_not_change_a_bit():
     program = (
         "import hashlib, tensorflow as tf\n"

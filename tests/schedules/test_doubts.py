@@ -33,6 +33,14 @@ def _doubts(text, epochs=25):
             "cyclic(0.1, 3, half_cycle=20000)",
             f"high=3 of cyclic is not reached in half_cycle=20000s: {_RUN}",
         ),
+        (
+            "one_cycle(1e-3, length=100)",
+            f"max=1e-3 of one_cycle is not reached in length=100e: {_RUN}",
+        ),
+        (
+            "[0.1,0]const[0.01,0.5]const[1e-3,0.75]",
+            "positions are epochs: 0.5 means half an epoch; for that part of the run write 50%",
+        ),
         ("[0.1,0]const[0.01,40]", f"knot [0.01,40] never comes: {_RUN}"),
         ("[0.1,0]lin[0.2,30]lin[0,60]", f"knot [0,60] never comes: {_RUN}"),
         (

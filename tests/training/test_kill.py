@@ -39,7 +39,7 @@ def _points(run_dir):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # in short: test_run.py stops runs in this process, test_train.py by a signal
 def test_kill_9_at_each_instant_of_one_run_changes_no_bit(tmp_path, fault):
     """AdamW in fp32; tests/tools/test_crash_test.py kills SGD in bf16."""
     settings = [f"{name}={value}" for name, value in RECIPE.items()]

@@ -204,3 +204,19 @@ def test_a_generator_of_batches_is_taken_and_a_model_with_a_step_of_its_own_has_
     batches = tf.data.Dataset.from_tensors({"a": pair[0]}).repeat()
     sweep = range_test(model, batches, _RATES)
     np.testing.assert_allclose(sweep.losses, _expected(_RATES, 12), rtol=1e-4)
+
+
+class _Five(keras.utils.PyDataset):
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        return np.ones((2, 1), "float32"), np.zeros((2, 1), "float32")
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras' own word for it
+def test_batches_that_run_out_are_an_error_whatever_gives_them():
+    of_unknown_length = _ONES.take(5).filter(lambda x, y: True)
+    for batches in (of_unknown_length, _Five(), (pair for pair in [_Five()[0]] * 5)):
+        with pytest.raises(ValueError, match=r"at least the schedule's 12; .* Received: 5"):
+            range_test(_one_weight("sgd"), batches, _RATES)

@@ -112,7 +112,7 @@ def test_what_onednn_cannot_compute_in_bf16_is_one_line(monkeypatch):
         raise error
     assert str(caught.value) == (
         "--precision=bf16: cannot be computed here, ONEDNN_MAX_CPU_ISA=AVX2 hides it; take "
-        "--precision=fp32, or auto, which is fp32 here"
+        "--precision=fp32, as a run of its own"
     )
     other = tf.errors.AbortedError(None, None, "of something else")
     with pytest.raises(tf.errors.AbortedError), precision.onednn_faults("bf16"):

@@ -77,6 +77,10 @@ def evaluate(
     print(text_table(columns, names))
     if reading.kind == "probabilities":
         print("(its outputs are probabilities: scored by their logarithms)")
+    if reading.is_doubtful:
+        print(
+            "(its outputs lie between 0 and 1 and do not sum to 1: taken for logits; see --outputs)"
+        )
     if order:
         print("(its classes are those of the set in another order: mapped by name)")
     elif not compared:

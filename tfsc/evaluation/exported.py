@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from tfsc import files
 from tfsc.errors import ExportError, RecipeError, one_line
-from tfsc.evaluation.export_check import check_export
+from tfsc.evaluation.export_check import ExportCheck, check_export
 from tfsc.models import registry  # noqa: F401 (registers every layer that a .keras file may name)
 from tfsc.models.portable import float32_twin, portable
 from tfsc.recipe import Recipe
@@ -57,6 +57,7 @@ def write_export(
     Raises:
         ExportError: if something else is at its place, it cannot be written, the network's
             weights are not finite, or what was written computes something else.
+        tf.errors.AbortedError: if this machine cannot compute the network in its precision.
     """
     check_place(directory)
     _check_finite(network, directory)
@@ -69,7 +70,7 @@ def write_export(
         twin = float32_twin(network)
         _write_saved_model(twin, class_names, temporary)
         _write_keras(twin, temporary)
-        check = check_export(directory, network, twin, images, _logits_of_files(temporary))
+        check = _checked(directory, network, twin, images, temporary)
         files.write_text(temporary / "recipe.flags", recipe.flagfile())
         record = {
             "step": step,
@@ -90,12 +91,33 @@ def write_export(
             directory.rename(temporary.with_name(f"{temporary.name}-old"))
         temporary.rename(directory)
         files.sync_directory(directory.parent)
+    except tf.errors.AbortedError:
+        raise
     except (OSError, RuntimeError, tf.errors.OpError) as error:  # h5py raises RuntimeError
         raise ExportError(f"{directory}: cannot be written: {one_line(error)}") from error
     finally:
         if temporary:
             for path in (temporary, temporary.with_name(f"{temporary.name}-old")):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _checked(
+    directory: Path, network: keras.Model, twin: keras.Model, images: np.ndarray, written: Path
+) -> ExportCheck:
+    """What comparing the files with the network found.
+
+    Raises:
+        ExportError: if they differ, or cannot be read back or computed.
+    """
+    try:
+        return check_export(directory, network, twin, images, _logits_of_files(written))
+    except tf.errors.AbortedError:  # in the network's precision: no fault of the files
+        raise
+    except (ValueError, TypeError, RuntimeError, OSError, tf.errors.OpError) as error:
+        raise ExportError(
+            f"{directory}: not written: its files could not be compared with the network: "
+            f"{one_line(error)}"
+        ) from error
 
 
 def _remove_abandoned(folder: Path, prefix: str) -> None:

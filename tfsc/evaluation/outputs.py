@@ -25,10 +25,13 @@ class Outputs:
 
     Attributes:
         kind: "logits" or "probabilities" once outputs were seen.
+        is_doubtful: whether "auto" took for logits what lies between 0 and 1 throughout, as the
+            outputs of a sigmoid do.
     """
 
     def __init__(self, kind: str = "auto"):
         self.kind = kind
+        self.is_doubtful = False
 
     def logits(self, outputs: np.ndarray) -> np.ndarray:
         """Logits of outputs [n, classes].
@@ -39,6 +42,7 @@ class Outputs:
         strange = _strange(outputs) if self.kind != "logits" else None
         if self.kind == "auto":
             self.kind = "logits" if strange else "probabilities"
+            self.is_doubtful = bool(strange) and bool(((outputs >= 0) & (outputs <= 1)).all())
         if self.kind == "logits":
             return outputs
         if strange:

@@ -43,9 +43,9 @@ class _Late:
     def __call__(self, duration: spec.Duration) -> bool:
         return self.over(duration) >= 0
 
-    def over(self, duration: spec.Duration) -> float:
-        """Steps by which it is longer than what is left of the run; to a millionth."""
-        return round(duration.steps(self.steps_per_epoch, self.left) - self.left, 6)
+    def over(self, duration: spec.Duration, share: float = 1.0) -> float:
+        """Steps by which it, or a share of it, is longer than what is left; to a millionth."""
+        return round(share * duration.steps(self.steps_per_epoch, self.left) - self.left, 6)
 
 
 def _of_call(call: spec.Call, late: _Late) -> Iterator[str]:
@@ -58,6 +58,13 @@ def _of_call(call: spec.Call, late: _Late) -> Iterator[str]:
     if call.family == "cyclic" and late.over(call["half_cycle"]) > 0:
         high = number_text(call["high"])
         yield f"high={high} of cyclic is not reached in half_cycle={call['half_cycle']}"
+    if (
+        call.family == "one_cycle"
+        and call["length"]
+        and late.over(call["length"], call["peak"]) > 0
+    ):
+        highest = number_text(call["max"])
+        yield f"max={highest} of one_cycle is not reached in length={call['length']}"
 
 
 def _of_segments(segments: spec.Segments, late: _Late) -> Iterator[str]:
@@ -92,7 +99,9 @@ def _of_fractions(part: spec.Segments | spec.Call) -> str:
     """Of positions in epochs that all lie in the first one, as parts of a run would be written."""
     if isinstance(part, spec.Segments):
         what, unit, numbers = "positions", part.unit, [knot.position for knot in part.knots]
-        like_parts = numbers[-1] == 1
+        # A single one may well be a warm-up of half an epoch, or a drop in the first.
+        inside = [number for number in numbers if 0 < number < 1]
+        like_parts = numbers[-1] == 1 or (numbers[-1] < 1 and len(inside) > 1)
     elif part.family == "multistep":
         what, unit = "milestones of multistep", part["milestones"][0].unit
         numbers = [milestone.number for milestone in part["milestones"]]

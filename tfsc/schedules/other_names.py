@@ -31,6 +31,8 @@ _SCHEDULES = {
     "[0.01,0]lin[0.1,5]": "LinearLR",
     "[0.1,0]lin[0,100%]": "linear linear_decay lin",
     "warmup(5, constant) → cosine(0.1)": "ConstantLR",
+    "[0,0]lin[0.1,5%]lin[0.1,80%]lin[0,100%]": "wsd WarmupStableDecay trapezoid "
+    "trapezoidal warmup_stable_decay get_wsd_schedule",
     "warmup(5) → 0.1": "constant_with_warmup get_constant_schedule_with_warmup",
     "warmup(5) → cosine(0.1)": "LinearWarmup GradualWarmupScheduler WarmupCosine "
     "cosine_with_warmup cosine_schedule_with_warmup get_cosine_schedule_with_warmup",

@@ -12,7 +12,7 @@ from tfsc.reporting.run_directory import read_recipe
 from tfsc.reporting.summary import evaluated
 from tfsc.training.build import build_learner
 from tfsc.training.checkpoint import Checkpoint, CheckpointStore
-from tfsc.training.precision import set_precision
+from tfsc.training.precision import onednn_faults, set_precision
 
 
 def export_checkpoint(run_dir: Path, which: str, weights: str, out: Path | None) -> Path:
@@ -42,7 +42,9 @@ def export_checkpoint(run_dir: Path, which: str, weights: str, out: Path | None)
     store.restore(checkpoint, learner.state())
     if weights == "ema":
         learner.swap_ema()
-    write_export(learner.network, source.class_names, recipe, checkpoint.step, out, data.val.images)
+    images = data.val.images
+    with onednn_faults(recipe.precision):
+        write_export(learner.network, source.class_names, recipe, checkpoint.step, out, images)
     print(f"step {checkpoint.step} of {run_dir} exported to {out}")
     return out
 

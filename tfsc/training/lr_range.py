@@ -121,6 +121,8 @@ def range_test(
             shuffle=False,
             verbose=0,
         )
+    if not sweep.stopped and len(sweep.rates) < schedule.num_steps:
+        raise _too_few(schedule.num_steps, len(sweep.rates))
     return sweep
 
 
@@ -153,10 +155,14 @@ def _check_batches(model: keras.Model, batches: Any, steps: int) -> None:
         )
     count = int(batches.cardinality())  # negative: endless, or not known
     if 0 <= count < steps:
-        raise ValueError(
-            f"batches must be at least the schedule's {steps}; repeat() makes a dataset endless. "
-            f"Received: {count}"
-        )
+        raise _too_few(steps, count)
+
+
+def _too_few(steps: int, count: int) -> ValueError:
+    return ValueError(
+        f"batches must be at least the schedule's {steps}; repeat() makes a dataset endless. "
+        f"Received: {count}"
+    )
 
 
 class _Recorder(keras.callbacks.Callback):

@@ -62,8 +62,8 @@ def onednn_faults(precision: str) -> Iterator[None]:
         if not why:
             raise
         raise RecipeError(
-            f"--precision=bf16: cannot be computed here, {why}; take --precision=fp32, or auto, "
-            "which is fp32 here"
+            f"--precision=bf16: cannot be computed here, {why}; take --precision=fp32, as a run "
+            "of its own"
         ) from error
 
 

@@ -21,6 +21,7 @@ from tfsc.errors import (
     Diverged,
     ExportError,
     Interrupted,
+    RecipeError,
     StorageError,
     TfscError,
     one_line,
@@ -86,8 +87,7 @@ def run(recipe: Recipe) -> dict[str, Any]:
             run.say(precision_line)
         if warning := bf16.warning(recipe.precision, recipe.replicas):
             run.warn(warning)
-        with onednn_faults(recipe.precision):
-            return run.train()
+        return run.train()
 
 
 def _in_cpp(learner: Learner) -> dict[str, bool]:
@@ -163,7 +163,8 @@ class _Run:
                 self.warn(doubt)
         try:
             try:
-                self.train_and_export()
+                with onednn_faults(self.recipe.precision):
+                    self.train_and_export()
             except Interrupted as interruption:
                 self.progress.clear()
                 self.save_checkpoint()
@@ -184,6 +185,11 @@ class _Run:
             with contextlib.suppress(OSError):
                 self.write_summary("interrupted")
             raise self._storage_error(error) from error
+        except RecipeError as error:
+            self.progress.clear()
+            self.directory.log(f"stopped: {error}")
+            self.write_summary("interrupted")
+            raise
         except tf.errors.ResourceExhaustedError as error:
             raise TfscError(
                 f"--batch_size={self.recipe.batch_size}: out of memory: {one_line(error)}; "
