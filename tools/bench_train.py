@@ -31,7 +31,7 @@ COMMITTED = TOOLS.parent / "docs" / "performance"
 
 NATIVE = {"winograd": "auto", "fused_norm": "auto"}  # settings of tfsc native
 
-# What must be so many times faster than what, from the issue "Speed".
+# What must be so many times faster than what.
 _TARGETS = {
     "keras": [
         ("fp32", "keras fp32", 1.5),
