@@ -220,3 +220,13 @@ def test_batches_that_run_out_are_an_error_whatever_gives_them():
     for batches in (of_unknown_length, _Five(), (pair for pair in [_Five()[0]] * 5)):
         with pytest.raises(ValueError, match=r"at least the schedule's 12; .* Received: 5"):
             range_test(_one_weight("sgd"), batches, _RATES)
+
+
+def test_a_callback_may_end_a_test_early():
+    model = _one_weight("sgd")
+
+    def stop(step, logs):
+        model.stop_training = step == 3
+
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=stop)
+    assert len(range_test(model, _ONES, _RATES, callbacks=[callback]).rates) == 4

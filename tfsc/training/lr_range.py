@@ -121,7 +121,8 @@ def range_test(
             shuffle=False,
             verbose=0,
         )
-    if not sweep.stopped and len(sweep.rates) < schedule.num_steps:
+    # A callback of the caller's may have stopped it, too.
+    if len(sweep.rates) < schedule.num_steps and not model.stop_training:
         raise _too_few(schedule.num_steps, len(sweep.rates))
     return sweep
 
