@@ -253,7 +253,10 @@ def test_the_start_is_timed_from_the_command(monkeypatch, tmp_path, stand_in):
         "    (run / 'events/1').write_text(repr(time.time()))\n"
         "    time.sleep(1)\n"  # what comes after the first step does not count
     )
-    written = lambda events: float((events / "1").read_text())  # noqa: E731
+
+    def written(events):
+        return float((events / "1").read_text())
+
     monkeypatch.setattr(bench_start, "_time_of_first_step", written)
     help_seconds, step_seconds = _started(monkeypatch, tmp_path)
     assert help_seconds > 0 and 0.5 < step_seconds < 60
