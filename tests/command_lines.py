@@ -2,16 +2,16 @@
 
 from absl import flags
 
-from tfsc import command_line
+from tfsc.command_line.parse import parse
 from tfsc.recipe import Recipe
-from tfsc.recipe_flags import define_flags
+from tfsc.recipe.flags import define_flags
 
 
 def recipe_of(*arguments: str) -> Recipe:
     """The recipe of a command line, as tfsc.train makes it."""
     values = flags.FlagValues()
     define_flags("test", flag_values=values)
-    command_line.parse(["test", *arguments], values, Recipe.from_flags)
+    parse(["test", *arguments], values, Recipe.from_flags)
     return Recipe.from_flags(values)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsc import cli
+from tfsc.command_line.command import import_tensorflow
 from tfsc.reporting.compare import differences
 
 ROOT = Path(__file__).parent.parent
@@ -80,7 +80,7 @@ def call_warm(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedPr
 
 def _run_here(module, arguments, cwd, variables, outputs) -> None:
     """Be `python -m module`, in a process that has nothing else to do."""
-    cli.import_tensorflow()  # once imported, it looks for devices, and says so, when absl begins
+    import_tensorflow()  # once imported, it looks for devices, and says so, when absl begins
     for number, path in enumerate(outputs, start=1):
         os.dup2(os.open(path, os.O_WRONLY), number)
     os.chdir(cwd)

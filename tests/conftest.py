@@ -6,7 +6,8 @@ import sys
 import faults
 import pytest
 
-from tfsc import files, processor
+from tfsc import files
+from tfsc.hardware import processor
 
 _FOUND = pytest.StashKey[list]()
 

@@ -12,7 +12,7 @@ from tfsc import recipe
 from tfsc.data.batch_plan import BatchPlan
 from tfsc.data.examples import Examples
 from tfsc.data.split import Split
-from tfsc.recipe_flags import define_flags
+from tfsc.recipe.flags import define_flags
 from tfsc.training.build import build_learner, build_schedule
 
 ROOT = Path(__file__).parent.parent

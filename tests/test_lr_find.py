@@ -8,10 +8,10 @@ import pytest
 from commands import ROOT, call, call_warm
 
 from tfsc.errors import DataError
-from tfsc.lr_options import ONLY_IN_FILES, SETTINGS, Options, recipe_names
+from tfsc.lr_finder import find as module
+from tfsc.lr_finder.find import lr_find
+from tfsc.lr_finder.options import ONLY_IN_FILES, SETTINGS, Options, recipe_names
 from tfsc.recipe import Recipe
-from tfsc.training import lr_find as module
-from tfsc.training.lr_find import lr_find
 
 _RECIPE = Recipe(dataset="digits", stack_units=(1,), train_examples=100, batch_size=10)
 

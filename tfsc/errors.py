@@ -65,3 +65,14 @@ class Interrupted(TfscError):
         super().__init__(f"stopped by {signal.Signals(signum).name}")
         self.signum = signum
         self.exit_code = 128 + signum
+
+
+def shown(text: str, longest: int = 160) -> str:
+    """Any text, fit for a line of a message: odd characters escaped, a long middle left out."""
+    if len(text) > 2 * longest:  # escape only what can be shown
+        text = text[:longest] + text[-longest:]
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    if len(escaped) <= longest:
+        return escaped
+    tail = longest // 4
+    return f"{escaped[: longest - tail - 1]}…{escaped[-tail:]}"

@@ -13,8 +13,10 @@ from typing import Any
 
 from absl import flags
 
-from tfsc import cli, recipe, recipe_flags
+from tfsc import recipe
+from tfsc.command_line import command
 from tfsc.errors import ExportError, RecipeError
+from tfsc.recipe import flags as recipe_flags
 
 _EXPORT = flags.DEFINE_string(
     "export",
@@ -56,7 +58,7 @@ def main() -> None:
     if not path.exists():
         raise ExportError(f"--export={path}: there is no such file or directory")
     # TensorFlow is imported only now, so that --help and errors in flags come at once.
-    cli.import_tensorflow()
+    command.import_tensorflow()
     from tfsc.evaluation.evaluate import evaluate
 
     out = Path(_OUT.value) if _OUT.value else None
@@ -65,4 +67,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     recipe_flags.define_flags(sys.argv[0], _DATA_SETTINGS, unset=True)
-    cli.run(main, check=_given)
+    command.run(main, check=_given)

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from absl import flags
 
-from tfsc import cli
-from tfsc.errors import RecipeError, RunDirectoryError
-from tfsc.flagfile import shown
+from tfsc.command_line import command
+from tfsc.errors import RecipeError, RunDirectoryError, shown
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Directory of the run.")
 _CHECKPOINT = flags.DEFINE_string(
@@ -40,7 +39,7 @@ def main() -> None:
             f"--run_dir={_RUN_DIR.value}: is no run directory (no recipe.flags)"
         )
     # TensorFlow is imported only now, so that --help and errors in flags come at once.
-    cli.import_tensorflow()
+    command.import_tensorflow()
     from tfsc.training.export_checkpoint import export_checkpoint
 
     out = Path(_OUT.value) if _OUT.value else None
@@ -48,4 +47,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, check=_check)
+    command.run(main, check=_check)

@@ -17,14 +17,17 @@ import sys
 
 from absl import flags
 
-from tfsc import cli, lr_options, recipe, recipe_flags
+from tfsc import recipe
+from tfsc.command_line import command
+from tfsc.lr_finder import options as lr_options
+from tfsc.recipe import flags as recipe_flags
 
 
 def main() -> None:
     run_recipe, options = lr_options.from_flags(flags.FLAGS)
     # TensorFlow is imported only now, so that --help and errors in flags come at once.
-    cli.import_tensorflow()
-    from tfsc.training.lr_find import lr_find
+    command.import_tensorflow()
+    from tfsc.lr_finder.find import lr_find
 
     lr_find(run_recipe, options)
 
@@ -40,4 +43,4 @@ def _define_flags() -> None:
 
 if __name__ == "__main__":
     _define_flags()
-    cli.run(main, check=lr_options.from_flags, only_in_files=lr_options.ONLY_IN_FILES)
+    command.run(main, check=lr_options.from_flags, only_in_files=lr_options.ONLY_IN_FILES)

@@ -8,7 +8,11 @@ Running the same command again resumes the run where it stopped.
 
 import sys
 
-from tfsc import bf16, cli, processor, recipe, recipe_flags
+from tfsc import recipe
+from tfsc.command_line import command
+from tfsc.hardware import processor
+from tfsc.recipe import auto_precision
+from tfsc.recipe import flags as recipe_flags
 
 
 def main() -> None:
@@ -21,7 +25,7 @@ def main() -> None:
     known, _ = settle(run_recipe, on_this_machine=_on_this_machine)
     if finished(known):
         return
-    cli.import_tensorflow()
+    command.import_tensorflow()
     from tfsc.training.run import run
 
     run(run_recipe)
@@ -29,10 +33,10 @@ def main() -> None:
 
 def _on_this_machine(run_recipe: recipe.Recipe) -> tuple[recipe.Recipe, str]:
     if processor.may_have_gpu():
-        cli.import_tensorflow()  # which alone knows of what kind it is
-    return bf16.on_this_machine(run_recipe)
+        command.import_tensorflow()  # which alone knows of what kind it is
+    return auto_precision.on_this_machine(run_recipe)
 
 
 if __name__ == "__main__":
     recipe_flags.define_flags(sys.argv[0])
-    cli.run(main, check=recipe.Recipe.from_flags)
+    command.run(main, check=recipe.Recipe.from_flags)

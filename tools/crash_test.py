@@ -36,7 +36,7 @@ from absl import flags
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tfsc import cli  # noqa: E402
+from tfsc.command_line import command  # noqa: E402
 from tfsc.errors import RecipeError, TfscError  # noqa: E402
 from tfsc.reporting.compare import differences, metrics_without_timings  # noqa: E402
 
@@ -690,4 +690,4 @@ if __name__ == "__main__":
         TRAIN_FLAGS = sys.argv[place + 1 :]
         del sys.argv[place:]
     define_flags()
-    cli.run(main, check=check_flags)
+    command.run(main, check=check_flags)

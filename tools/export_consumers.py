@@ -167,7 +167,7 @@ def real_images(export: Path) -> np.ndarray:
     """The first images of the validation set of the export's run."""
     from tfsc.data.source import load
     from tfsc.data.split import split
-    from tfsc.evaluation.exported import read_export
+    from tfsc.exports.exported_model import read_export
 
     recipe = read_export(export).recipe
     source = load(recipe.dataset, recipe.data_dir)

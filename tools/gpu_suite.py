@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools" / "bench")]
 
 import measure  # noqa: E402
 
@@ -440,7 +440,7 @@ class WorkerFailed(Exception):
 
 
 class Worker:
-    """A process that times configurations, one after the other (tools/step_timing.py).
+    """A process that times configurations, one after the other (tools/bench/step_timing.py).
 
     One process for many, as importing TensorFlow takes longer than timing steps. Not this process,
     as XLA can abort or hang where no exception comes, and as the run needs all of the GPU's memory.
@@ -454,7 +454,7 @@ class Worker:
         self._log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                command or [sys.executable, str(ROOT / "tools/step_timing.py")],
+                command or [sys.executable, str(ROOT / "tools/bench/step_timing.py")],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,

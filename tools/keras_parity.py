@@ -92,7 +92,7 @@ def classes() -> dict[type, type]:
     """Keras' classes and ours that take their place."""
     import keras
 
-    from tfsc.models.norm import FusedBatchNormalization
+    from tfsc.layers.norm import FusedBatchNormalization
     from tfsc.optimizers.adadelta import FusedAdadelta
     from tfsc.optimizers.adagrad import FusedAdagrad
     from tfsc.optimizers.adam import FusedAdam, FusedAdamW

@@ -35,11 +35,13 @@ from absl import flags
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tfsc import __version__, bf16, cli, command_line, files  # noqa: E402
+from tfsc import __version__, files  # noqa: E402
+from tfsc.command_line import command  # noqa: E402
+from tfsc.command_line.parse import parse  # noqa: E402
 from tfsc.errors import Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError  # noqa: E402
-from tfsc.processor import may_have_gpu  # noqa: E402
-from tfsc.recipe import Recipe  # noqa: E402
-from tfsc.recipe_flags import define_flags  # noqa: E402
+from tfsc.hardware.processor import may_have_gpu  # noqa: E402
+from tfsc.recipe import Recipe, auto_precision  # noqa: E402
+from tfsc.recipe.flags import define_flags  # noqa: E402
 from tfsc.reporting.auto_precision import holds, settle  # noqa: E402
 from tfsc.reporting.repeats import run_row, table, write_repeats  # noqa: E402
 from tfsc.reporting.run_directory import default_run_dir, read_json, read_recipe  # noqa: E402
@@ -127,13 +129,13 @@ def without_auto(train_flags: Sequence[str], out: str) -> list[str]:
 
 
 def on_this_machine(recipe: Recipe) -> tuple[Recipe, str]:
-    """`tfsc.bf16.on_this_machine`, asked in a process of its own where that needs TensorFlow."""
+    """The function of `auto_precision`, asked in a process of its own where it needs TensorFlow."""
     if not may_have_gpu():
-        return bf16.on_this_machine(recipe)
+        return auto_precision.on_this_machine(recipe)
     with concurrent.futures.ProcessPoolExecutor(
-        1, multiprocessing.get_context("spawn"), cli.import_tensorflow
+        1, multiprocessing.get_context("spawn"), command.import_tensorflow
     ) as process:
-        return process.submit(bf16.on_this_machine, recipe).result()
+        return process.submit(auto_precision.on_this_machine, recipe).result()
 
 
 def begun(out: Path) -> list[int]:
@@ -204,7 +206,7 @@ def train_recipe(train_flags: Sequence[str]) -> Recipe:
     """What tfsc.train makes of its flags."""
     values = flags.FlagValues()
     define_flags("tfsc.train", flag_values=values)
-    command_line.parse(["tfsc.train", *train_flags], values, Recipe.from_flags)
+    parse(["tfsc.train", *train_flags], values, Recipe.from_flags)
     return Recipe.from_flags(values)
 
 
@@ -352,7 +354,7 @@ if __name__ == "__main__":
     own, further = split_words(sys.argv[1:])
     sys.argv = [sys.argv[0], *own]
     define_tool_flags()
-    cli.run(
+    command.run(
         lambda: main(further, ["python", *whole_command]),
         check=lambda values: check_flags(values, further),
     )

@@ -9,7 +9,7 @@ from scipy import stats
 from tfsc.augment.flip import AlternatingFlip, RandomFlip
 from tfsc.augment.separable import SeparableChain
 from tfsc.augment.shift import RandomShift
-from tfsc.data import visits
+from tfsc.data import example_and_epoch
 
 
 def _numbers(n):
@@ -52,7 +52,7 @@ def test_round_trips_through_its_configuration():
 
 
 def _flipped(epoch, seed=0, n=20_000):
-    return AlternatingFlip(seed=seed).flipped(visits.join(_numbers(n), epoch)).numpy()
+    return AlternatingFlip(seed=seed).flipped(example_and_epoch.join(_numbers(n), epoch)).numpy()
 
 
 @pytest.mark.parametrize("seed", [0, 2**32 - 1])
@@ -70,7 +70,7 @@ def test_another_seed_begins_with_other_sides():
 
 def test_alternating_flips_depend_on_the_visit_alone_and_chain():
     images = np.random.default_rng(0).integers(0, 256, (16, 4, 5, 3)).astype(np.uint8)
-    numbers, seen = tf.range(100, 116, dtype=tf.int64), visits.join(_numbers(16), 3)
+    numbers, seen = tf.range(100, 116, dtype=tf.int64), example_and_epoch.join(_numbers(16), 3)
     chain = SeparableChain([RandomShift(0.3), AlternatingFlip()])
     assert chain.by_visit
     shifted = RandomShift(0.3)(images, numbers).numpy()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsc.data import visits
+from tfsc.data import example_and_epoch
 from tfsc.data.batch_plan import BatchPlan
 from tfsc.data.examples import Examples
 from tfsc.data.pipeline import TrainingPipeline
@@ -59,7 +59,7 @@ def test_the_pipeline_follows_the_plan():
     assert [len(batch["label"]) for batch in whole] == [12, 12, 30, 30, 30, 30, 60, 60, 60]
     numbers = np.concatenate([batch["number"] for batch in whole])
     np.testing.assert_array_equal(numbers, np.arange(48 * 12, 600 + 4 * 30 + 3 * 60))
-    places = [visits.split(batch["visit"]) for batch in whole]
+    places = [example_and_epoch.split(batch["visit"]) for batch in whole]
     assert [set(epochs.numpy()) for _, epochs in places] == [
         {9}, {9}, {10}, {10}, {11}, {11}, {12}, {13}, {14}
     ]  # fmt: skip

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from tfsc.data import visits
+from tfsc.data import example_and_epoch
 from tfsc.data.batch_plan import BatchPlan
 from tfsc.data.examples import Examples
 from tfsc.data.pipeline import TrainingPipeline, evaluation_batches
@@ -82,10 +82,10 @@ def test_numbers_count_all_samples_of_the_run():
 
 def test_visits_tell_the_example_and_the_epoch():
     for step, batch in enumerate(_steps(TrainingPipeline(_examples(62), 12, seed=0), 3, 13), 3):
-        examples, epochs = visits.split(batch["visit"])
+        examples, epochs = example_and_epoch.split(batch["visit"])
         np.testing.assert_array_equal(examples, batch["label"])
         assert set(epochs.numpy()) == {step // 5}
-        np.testing.assert_array_equal(visits.join(examples, epochs), batch["visit"])
+        np.testing.assert_array_equal(example_and_epoch.join(examples, epochs), batch["visit"])
 
 
 def test_numbers_of_a_long_run_do_not_wrap():

@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 
 from tfsc.data.source import load
-from tfsc.evaluation.exported import write_export
+from tfsc.exports.exported_model import write_export
 from tfsc.models import registry
 from tfsc.native import library
+from tfsc.precision import set_precision
 from tfsc.recipe import Recipe
-from tfsc.training.precision import set_precision
 
 # Between them every layer that has a form of its own for exports (LocalResponse: its own test).
 RECIPES = {

@@ -12,7 +12,7 @@ from tfsc.data.source import load
 from tfsc.errors import ExportError
 from tfsc.evaluation import evaluate as evaluating
 from tfsc.evaluation.evaluate import evaluate, score_columns
-from tfsc.evaluation.exported import ExportedModel
+from tfsc.exports.exported_model import ExportedModel
 
 VAL = Examples(np.zeros((6, 4, 4, 1), np.uint8), np.array([0, 1, 2, 0, 1, 2], np.int32))
 

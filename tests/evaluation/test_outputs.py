@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tfsc.data.source import load
 from tfsc.errors import ExportError
 from tfsc.evaluation.evaluate import score_columns
-from tfsc.evaluation.exported import read_export
 from tfsc.evaluation.outputs import Outputs
+from tfsc.exports.exported_model import read_export
 
 
 def _softmax(logits):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tfsc.evaluation.exported import ExportedModel
 from tfsc.evaluation.tta import tta_logits
+from tfsc.exports.exported_model import ExportedModel
 
 
 def _pixels(shape):

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 from scipy.special import erf
 
+from tfsc.layers.norm import FusedBatchNormalization
+from tfsc.layers.whitening import whitening_kernel
 from tfsc.models.airbench import airbench
-from tfsc.models.norm import FusedBatchNormalization
-from tfsc.models.whitening import whitening_kernel
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 12, 3)).astype(np.uint8)
 

@@ -7,11 +7,11 @@ import pytest
 
 from tfsc.data.examples import Examples
 from tfsc.errors import DataError
+from tfsc.layers.norm import FusedBatchNormalization
+from tfsc.layers.whitening import whitening_kernel
+from tfsc.layers.winograd import WinogradConv2D
 from tfsc.models import registry
-from tfsc.models.norm import FusedBatchNormalization
 from tfsc.models.registry import image_mean, image_scale
-from tfsc.models.whitening import whitening_kernel
-from tfsc.models.winograd import WinogradConv2D
 from tfsc.recipe import Recipe, settings
 
 TRAIN = Examples(

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from keras.layers import Conv2D, Dense
 
-from tfsc.models.norm import FusedBatchNormalization
+from tfsc.layers.norm import FusedBatchNormalization
 from tfsc.models.resnet_smith import resnet_smith
 
 VECTORS = Path(__file__).parents[2] / "../shared/reference/test_vectors.json"

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras.layers import Activation, Conv2D
 
-from tfsc.models.norm import FusedBatchNormalization
+from tfsc.layers.norm import FusedBatchNormalization
 from tfsc.models.resnet_v2 import resnet_v2
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)

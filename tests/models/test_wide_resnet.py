@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from keras.layers import Conv2D
 
-from tfsc.models.norm import FusedBatchNormalization
+from tfsc.layers.norm import FusedBatchNormalization
 from tfsc.models.wide_resnet import wide_resnet
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 12, 3)).astype(np.uint8)

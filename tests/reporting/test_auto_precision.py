@@ -2,8 +2,8 @@
 
 import pytest
 
-from tfsc import bf16
 from tfsc.errors import RunDirectoryError
+from tfsc.hardware import bf16
 from tfsc.recipe import Recipe
 from tfsc.reporting.auto_precision import settle
 from tfsc.reporting.run_directory import RunDirectory, run_path

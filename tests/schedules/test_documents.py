@@ -13,9 +13,9 @@ import pytest
 
 from tfsc import recipe
 from tfsc.schedules import registry
-from tfsc.schedules.language import NAMED, ScheduleSyntaxError, parse
-from tfsc.schedules.spec import FAMILIES, SHAPES, Duration
-from tfsc.schedules.texts import parse_batch_sizes, parse_momentum
+from tfsc.schedules.catalog import FAMILIES, SHAPES, Duration
+from tfsc.schedules.momentum_and_batch_size import parse_batch_sizes, parse_momentum
+from tfsc.schedules.parser import NAMED, ScheduleSyntaxError, parse
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tfsc.schedules.doubts import doubts
-from tfsc.schedules.language import parse
+from tfsc.schedules.parser import parse
 
 _RUN = "the run has 25 epochs of 781 steps"
 

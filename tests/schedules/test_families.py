@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfsc.errors import RecipeError
-from tfsc.schedules import registry, spec
+from tfsc.schedules import catalog, registry
 from tfsc.schedules.compose import PerEpoch, Scaled, Sequence, Warmup
 from tfsc.schedules.cosine import Cosine
 from tfsc.schedules.cyclic import Cyclic
@@ -119,7 +119,7 @@ def test_it_survives_serialisation(text):
 
 
 def test_the_language_and_the_registry_know_the_same_families():
-    assert set(spec.FAMILIES) - {"warmup"} == set(registry.FAMILIES)
+    assert set(catalog.FAMILIES) - {"warmup"} == set(registry.FAMILIES)
 
 
 def test_scaled_is_a_factor():

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from tfsc.schedules import other_names
-from tfsc.schedules.language import NAMED, ScheduleSyntaxError, parse
-from tfsc.schedules.spec import FAMILIES
-from tfsc.schedules.texts import parse_momentum
+from tfsc.schedules.catalog import FAMILIES
+from tfsc.schedules.momentum_and_batch_size import parse_momentum
+from tfsc.schedules.parser import NAMED, ScheduleSyntaxError, parse
 
 # The least that each family is called with.
 _LEAST = {

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfsc.schedules import language, registry, texts
+from tfsc.schedules import momentum_and_batch_size, parser, registry
 
 VECTORS = Path(__file__).parents[2] / "../shared/reference/test_vectors.json"
 
@@ -48,7 +48,7 @@ def test_every_point_of_the_vector(name, text):
     assert len(points) > 5
     if name.startswith("onecycle"):
         momenta = {int(step): momentum for step, (_, momentum) in points.items()}
-        inverse = texts.parse_momentum("inverse(0.95, 0.85)", language.parse(text))
+        inverse = momentum_and_batch_size.parse_momentum("inverse(0.95, 0.85)", parser.parse(text))
         _check(inverse, momenta)
         points = {step: rate for step, (rate, _) in points.items()}
     _check(text, {int(step): rate for step, rate in points.items()})

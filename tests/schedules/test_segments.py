@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfsc.schedules import language
+from tfsc.schedules import parser
 from tfsc.schedules.registry import build
 from tfsc.schedules.segments import SegmentSchedule
 
@@ -32,7 +32,7 @@ def _as_called(schedule, compiled):
 @pytest.mark.parametrize("text", _TEXTS)
 def test_rates_are_those_of_the_language_to_float32_over_the_run_and_beyond(text, per, compiled):
     schedule = SegmentSchedule(text, _STEPS_PER_EPOCH, per)
-    segments = language.parse(text)
+    segments = parser.parse(text)
     end = int(segments.knots[-1].position + 3) * _STEPS_PER_EPOCH
     steps = np.linspace(0, end, 4001).astype(np.int64)
     epochs = steps // _STEPS_PER_EPOCH if per == "epoch" else steps / _STEPS_PER_EPOCH
@@ -79,7 +79,7 @@ def test_per_epoch_holds_the_value_of_the_epochs_start():
     schedule = SegmentSchedule("type1", _STEPS_PER_EPOCH, "epoch")
     for epoch in (0, 1, 4, 14, 19, 22):
         first = epoch * _STEPS_PER_EPOCH
-        start = language.parse("type1").value(epoch)
+        start = parser.parse("type1").value(epoch)
         for step in (first, first + 1, first + _STEPS_PER_EPOCH - 1):
             assert schedule.value(step) == start
             assert float(schedule(step)) == pytest.approx(start, rel=1e-6, abs=1e-9)
@@ -172,7 +172,7 @@ def test_per_must_be_step_or_epoch():
 
 
 def test_bad_text_is_a_syntax_error_with_its_position():
-    with pytest.raises(language.ScheduleSyntaxError) as caught:
+    with pytest.raises(parser.ScheduleSyntaxError) as caught:
         SegmentSchedule("[1e-3,0]lin", 781)
     assert caught.value.position == 11
 

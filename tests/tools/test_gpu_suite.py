@@ -146,7 +146,7 @@ def test_without_budget_everything_is_skipped_on_record(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-# Answers as tools/step_timing.py does, except to two of them.
+# Answers as tools/bench/step_timing.py does, except to two of them.
 _WORKER = """
 import json, os, sys, time
 print(json.dumps({"device": {"cpu": "C", "gpus": ["G"]}, "built_for": "CUDA"}), flush=True)

@@ -1,4 +1,4 @@
-"""tools/pack_offline.py and the unpack.py it writes: tiny wheels, tiny pieces, a real training."""
+"""pack_offline.py and the unpack.py it writes: tiny wheels, tiny pieces, a real training."""
 
 import hashlib
 import io
@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 from tfsc.errors import TfscError
 
-TOOL = ROOT / "tools" / "pack_offline.py"
+TOOL = ROOT / "tools" / "offline" / "pack_offline.py"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 # What some machines do not have, as unpack.py meets it.
@@ -306,7 +306,7 @@ def test_an_archive_that_leads_elsewhere_is_refused_and_leaves_nothing(tmp_path,
     piece = {"name": "piece-000", "bytes": len(content), "sha256": digest}
     out, target = tmp_path / "pack", tmp_path / "lab"
     out.mkdir()
-    shutil.copyfile(ROOT / "tools/unpack_offline.py", out / "unpack.py")
+    shutil.copyfile(ROOT / "tools/offline/unpack_offline.py", out / "unpack.py")
     (out / "piece-000").write_bytes(content)
     (out / "MANIFEST.json").write_text(json.dumps({"format": 1, "wheels": {}, "pieces": [piece]}))
     result = _unpack(out, target)

@@ -14,7 +14,7 @@ from tfsc.recipe import Recipe
 from tfsc.reporting.events import EventWriter
 from tfsc.reporting.step_table import StepTable
 from tfsc.training import callbacks, clock
-from tfsc.training.pace import Pace
+from tfsc.training.scheduled_values import Pace
 
 PACE = Pace(Recipe(batch_size=10), BatchPlan(100, ((0, 10),)))
 

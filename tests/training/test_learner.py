@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from tfsc import augment
 from tfsc.augment.flip import AlternatingFlip
-from tfsc.data import visits
+from tfsc.data import example_and_epoch
 from tfsc.data.examples import Examples
 from tfsc.data.pipeline import TrainingPipeline
-from tfsc.models.norm import FusedBatchNormalization
+from tfsc.layers.norm import FusedBatchNormalization
 from tfsc.optimizers.sgd import FusedSGD
 from tfsc.training.averaging import Averaging
 from tfsc.training.learner import Learner, smoothed_labels
@@ -241,7 +241,7 @@ def test_augmentation_that_wants_them_sees_visits():
     for micro_batch in (0, 6):
         learner = _learner(network, augmentation=flip, micro_batch=micro_batch)
         for epoch in (0, 1):
-            batch["visit"] = visits.join(tf.range(12), epoch)
+            batch["visit"] = example_and_epoch.join(tf.range(12), epoch)
             seen.clear()
             learner.train_step(batch)
             expected = flip(batch["image"], batch["number"], batch["visit"])

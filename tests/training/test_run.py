@@ -19,8 +19,8 @@ from commands import assert_same_run, last_arrays, metrics
 from native_operations import needs_operations
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tfsc import bf16
 from tfsc.errors import DataError, Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError
+from tfsc.hardware import bf16
 from tfsc.models import registry as models
 from tfsc.recipe import Recipe
 from tfsc.reporting.plots import plot_curves

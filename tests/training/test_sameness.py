@@ -32,7 +32,7 @@ _ONE_THREAD = dict.fromkeys(
 )
 
 
-pytestmark = pytest.mark.slow  # several runs; tests/models/test_norm.py has replicas in small
+pytestmark = pytest.mark.slow  # several runs; tests/layers/test_norm.py has replicas in small
 
 
 @pytest.fixture(scope="module")

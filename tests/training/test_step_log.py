@@ -17,7 +17,7 @@ from tfsc.recipe import Recipe
 from tfsc.reporting.events import EventWriter
 from tfsc.reporting.step_table import StepTable
 from tfsc.training.callbacks import StepLog
-from tfsc.training.pace import Pace
+from tfsc.training.scheduled_values import Pace
 
 _PACE = Pace(Recipe(batch_size=10, schedule="[1e-3,0]lin[1e-4,25]"), BatchPlan(100, ((0, 10),)))
 _STEPS = 19_525  # 25 epochs of 781

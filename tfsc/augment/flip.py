@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfsc import random
 from tfsc.augment.separable import SeparableAugmentation
-from tfsc.data import visits as visit_numbers
+from tfsc.data import example_and_epoch
 
 
 @keras.saving.register_keras_serializable("tfsc")
@@ -42,7 +42,7 @@ class AlternatingFlip(SeparableAugmentation):
 
     def flipped(self, visits):
         """Which images are mirrored, bool [n]."""
-        examples, epochs = visit_numbers.split(visits)
+        examples, epochs = example_and_epoch.split(visits)
         draw, _ = random.uniform_pair(self.seed, random.FLIP, examples)
         return tf.not_equal(draw < 0.5, tf.equal(epochs % 2, 1))
 

@@ -52,8 +52,8 @@ class SeparableAugmentation(keras.layers.Layer):
         Args:
             images: the batch.
             sample_numbers: int64 [n]; an image's draws depend on its number and the seed alone.
-            visits: int64 [n], the images' examples and epochs (see `tfsc.data.visits`); used if it
-                is `by_visit`.
+            visits: int64 [n], the images' examples and epochs (see
+                `tfsc.data.example_and_epoch`); used if it is `by_visit`.
 
         Raises:
             ValueError: if visits are missing.

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsc import random
-from tfsc.data import visits
+from tfsc.data import example_and_epoch
 from tfsc.data.batch_plan import BatchPlan, Stage
 from tfsc.data.examples import Examples
 from tfsc.data.resident import ResidentExamples, training_device
@@ -81,8 +81,8 @@ class TrainingPipeline:
             A dataset of dicts: "image" uint8 [batch, height, width, channels], "label" int32
             [batch], "number" int64 [batch], the global sample number: that of the step's first
             sample + position in the batch, "visit" int64 [batch], the example and the epoch (see
-            `tfsc.data.visits`). With `resident`, "index" int32 [batch] in place of the first two.
-            Batches of stages with different sizes have no static size.
+            `tfsc.data.example_and_epoch`). With `resident`, "index" int32 [batch] in place of the
+            first two. Batches of stages with different sizes have no static size.
         """
         stages = self.plan.stages
         ends = [stage.step for stage in stages[1:]] + [stop]
@@ -134,7 +134,7 @@ class TrainingPipeline:
         before = stage.sample - stage.epoch * stage.steps_per_epoch * size
         names = {
             "number": before + step * size + within,
-            "visit": visits.join(chosen, step // stage.steps_per_epoch),
+            "visit": example_and_epoch.join(chosen, step // stage.steps_per_epoch),
         }
         if self.resident is not None:
             return {"index": chosen, **names}

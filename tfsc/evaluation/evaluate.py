@@ -10,13 +10,13 @@ from tfsc.data.source import load, names_classes
 from tfsc.data.split import split
 from tfsc.errors import ExportError
 from tfsc.evaluation.class_names import class_order
-from tfsc.evaluation.exported import ExportedModel, export_home, read_export
 from tfsc.evaluation.metrics import Scores, score
 from tfsc.evaluation.outputs import Outputs
 from tfsc.evaluation.report import text_table, write_report
 from tfsc.evaluation.tta import tta_logits
+from tfsc.exports.exported_model import ExportedModel, export_home, read_export
+from tfsc.precision import set_tf32
 from tfsc.recipe import Recipe
-from tfsc.training.precision import set_tf32
 
 
 def evaluate(

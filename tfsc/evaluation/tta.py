@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfsc.evaluation.exported import ExportedModel
 from tfsc.evaluation.outputs import Outputs
+from tfsc.exports.exported_model import ExportedModel
 
 _BATCH = 500  # that of the evaluation during training
 

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import initializers, layers, regularizers
 
+from tfsc.layers.activation import FusedActivation
+from tfsc.layers.whitening import SIZE
 from tfsc.models import parts
-from tfsc.models.activation import FusedActivation
-from tfsc.models.whitening import SIZE
 
 
 def least_size(widths: Sequence[int]) -> int:

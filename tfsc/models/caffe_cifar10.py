@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import initializers, layers, regularizers
 
+from tfsc.layers.local_response import LocalResponse
 from tfsc.models import parts
-from tfsc.models.local_response import LocalResponse
 
 LEAST_SIZE = 8  # three poolings halve the image
 

@@ -6,13 +6,13 @@ import keras
 import numpy as np
 from keras import initializers, layers
 
-from tfsc.models.activation import FusedActivation
-from tfsc.models.dropout import SampleDropout
-from tfsc.models.identity_filters import IdentityFilters
-from tfsc.models.norm import FusedBatchNormalization
-from tfsc.models.norm_relu import NormReLU
-from tfsc.models.whitening import WhiteningConv2D
-from tfsc.models.winograd import LEAST_CHANNELS, WinogradConv2D
+from tfsc.layers.activation import FusedActivation
+from tfsc.layers.dropout import SampleDropout
+from tfsc.layers.identity_filters import IdentityFilters
+from tfsc.layers.norm import FusedBatchNormalization
+from tfsc.layers.norm_relu import NormReLU
+from tfsc.layers.whitening import WhiteningConv2D
+from tfsc.layers.winograd import LEAST_CHANNELS, WinogradConv2D
 
 
 def images(

@@ -7,12 +7,12 @@ import numpy as np
 
 from tfsc.data.examples import Examples
 from tfsc.errors import DataError
+from tfsc.layers.whitening import EPSILON, whitening_kernel
+from tfsc.layers.whitening import SIZE as PATCH
 from tfsc.models.airbench import airbench, least_size
 from tfsc.models.caffe_cifar10 import LEAST_SIZE, caffe_cifar10
 from tfsc.models.resnet_smith import resnet_smith
 from tfsc.models.resnet_v2 import resnet_v2
-from tfsc.models.whitening import EPSILON, whitening_kernel
-from tfsc.models.whitening import SIZE as PATCH
 from tfsc.models.wide_resnet import wide_resnet
 from tfsc.recipe import Recipe
 

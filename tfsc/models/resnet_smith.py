@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import initializers, layers, regularizers
 
+from tfsc.layers.norm import FusedBatchNormalization
+from tfsc.layers.zero_channels import ZeroChannels
 from tfsc.models import parts
-from tfsc.models.norm import FusedBatchNormalization
-from tfsc.models.zero_channels import ZeroChannels
 
 
 def resnet_smith(

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 from keras import layers, regularizers
 
+from tfsc.layers.own_gradient import OwnGradient
+from tfsc.layers.pointwise import PointwiseConv2D
+from tfsc.layers.winograd import LEAST_CHANNELS, WinogradConv2D
 from tfsc.models import parts
-from tfsc.models.own_gradient import OwnGradient
-from tfsc.models.pointwise import PointwiseConv2D
-from tfsc.models.winograd import LEAST_CHANNELS, WinogradConv2D
 
 
 def resnet_v2(

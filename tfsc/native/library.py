@@ -14,7 +14,7 @@ from absl import logging
 
 from tfsc import files
 from tfsc.errors import one_line
-from tfsc.processor import cpu_flags
+from tfsc.hardware.processor import cpu_flags
 
 _FOLDER = Path(__file__).parent
 _SOURCE = _FOLDER / "operations.cc"  # includes the others

@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tfsc.schedules.syntax import Reader, TextSyntaxError, cut, number_text
+from tfsc.text.reader import Reader, TextSyntaxError, cut, number_text
 
 _LAST_PARTS = {
     "bias": ("bias",),

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tfsc import bf16
 from tfsc.errors import TfscError
-from tfsc.recipe import Recipe
+from tfsc.recipe import Recipe, auto_precision
 from tfsc.reporting.run_directory import read_recipe, run_path
 
 
@@ -13,7 +12,7 @@ def settle(
     recipe: Recipe,
     place: Callable[[Recipe], Path] = run_path,
     is_begun: Callable[[Path, Recipe], bool] | None = None,
-    on_this_machine: Callable[[Recipe], tuple[Recipe, str]] = bf16.on_this_machine,
+    on_this_machine: Callable[[Recipe], tuple[Recipe, str]] = auto_precision.on_this_machine,
 ) -> tuple[Recipe, str]:
     """A recipe with `--precision=auto` made out.
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from tfsc import cli
+from tfsc.command_line import command
 from tfsc.errors import RecipeError
-from tfsc.schedules import language, spec, texts
+from tfsc.schedules import catalog, momentum_and_batch_size, parser
 from tfsc.schedules.doubts import doubts
 
 _SHOW = flags.DEFINE_string("show", None, "The schedule, as --schedule of tfsc.train takes it.")
@@ -33,23 +33,23 @@ _ROWS = flags.DEFINE_integer(
 _OUT = flags.DEFINE_string("out", "schedule.png", "PNG file to write; empty: none.")
 
 
-def _parsed(values: flags.FlagValues) -> tuple[spec.Schedule, spec.Schedule]:
+def _parsed(values: flags.FlagValues) -> tuple[catalog.Schedule, catalog.Schedule]:
     """The schedule and the momentum on the command line, checked."""
     if not values.show:
         raise RecipeError("--show: must be a schedule, e.g. --show='cyclic(0.1, 3, 5000)'")
     name = "show"
     try:
-        schedule = language.parse(values.show)
+        schedule = parser.parse(values.show)
         name = "momentum"
-        return schedule, texts.parse_momentum(values.momentum, schedule)
-    except language.ScheduleSyntaxError as error:
+        return schedule, momentum_and_batch_size.parse_momentum(values.momentum, schedule)
+    except parser.ScheduleSyntaxError as error:
         raise RecipeError(f"--{name}: {error}") from None
 
 
 def main() -> None:
     schedule, momentum = _parsed(flags.FLAGS)
     # TensorFlow is imported only now, so that --help and errors in flags come at once.
-    cli.import_tensorflow()
+    command.import_tensorflow()
     from tfsc.reporting import schedules as report
     from tfsc.schedules.registry import build
 
@@ -57,7 +57,7 @@ def main() -> None:
     rates = build(schedule, *run, _PER.value, flag="show")
     momenta = build(momentum, *run, _PER.value, flag="momentum")
     doubted = {"show": schedule}
-    if not texts.is_inverse(_MOMENTUM.value):
+    if not momentum_and_batch_size.is_inverse(_MOMENTUM.value):
         doubted["momentum"] = momentum
     for flag, parsed in doubted.items():
         for doubt in doubts(parsed, *run):
@@ -69,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, check=_parsed)
+    command.run(main, check=_parsed)

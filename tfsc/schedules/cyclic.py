@@ -5,7 +5,7 @@ import math
 import keras
 
 from tfsc.schedules.base import Schedule, above_zero, at_least, narrow, one_of, whole_times
-from tfsc.schedules.spec import CYCLIC_POLICIES
+from tfsc.schedules.catalog import CYCLIC_POLICIES
 
 
 @keras.saving.register_keras_serializable("tfsc")

@@ -1,7 +1,7 @@
 """What schedules and their parameters are called elsewhere, and how to say it here.
 
 For errors: whoever brings a word of torch.optim.lr_scheduler, keras.optimizers.schedules, timm,
-transformers or fastai is told ours. Without TensorFlow, like `tfsc.schedules.language`.
+transformers or fastai is told ours. Without TensorFlow, like `tfsc.schedules.parser`.
 
 A hint is one of
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from tfsc.errors import RecipeError
-from tfsc.flagfile import shown
-from tfsc.schedules import language, spec
+from tfsc.errors import RecipeError, shown
+from tfsc.schedules import catalog, parser
 from tfsc.schedules.base import Schedule, reached
 from tfsc.schedules.compose import PerEpoch, Sequence, Warmup
 from tfsc.schedules.cosine import Cosine
@@ -18,7 +17,7 @@ from tfsc.schedules.warm_restarts import WarmRestarts
 
 
 def build(
-    text: str | spec.Schedule,
+    text: str | catalog.Schedule,
     steps_per_epoch: int,
     total_steps: int,
     per: str = "step",
@@ -27,7 +26,7 @@ def build(
     """The schedule of a text, for a run of this length.
 
     Args:
-        text: see `tfsc.schedules.language`; or what its `parse` returned.
+        text: see `tfsc.schedules.parser`; or what its `parse` returned.
         steps_per_epoch: optimizer steps in one epoch.
         total_steps: of the run: the length of a schedule, or of the last part of a chain, that
             states none.
@@ -38,10 +37,10 @@ def build(
         ScheduleSyntaxError: if the text breaks the language's rules.
         RecipeError: if the run is too short for it.
     """
-    parsed = language.parse(text) if isinstance(text, str) else text
-    if isinstance(parsed, spec.Segments):
+    parsed = parser.parse(text) if isinstance(text, str) else text
+    if isinstance(parsed, catalog.Segments):
         return SegmentSchedule(str(parsed.in_steps(total_steps)), steps_per_epoch, per)
-    parts = parsed.parts if isinstance(parsed, spec.Chain) else (parsed,)
+    parts = parsed.parts if isinstance(parsed, catalog.Chain) else (parsed,)
     try:
         schedule = _chain(list(parts), steps_per_epoch, total_steps)
     except _TooShort as error:
@@ -63,7 +62,7 @@ def _chain(parts: list, steps_per_epoch: int, steps: int) -> Schedule:
             f"{part} takes {length:g} steps, the run leaves {steps:g} "
             f"({steps_per_epoch} an epoch): nothing of {rest[0]} would be seen"
         )
-    if isinstance(part, spec.Segments):
+    if isinstance(part, catalog.Segments):
         first = SegmentSchedule(str(part.in_steps(length)), steps_per_epoch)
     elif part.family == "warmup":
         then = _chain(rest, steps_per_epoch, steps - length)
@@ -79,46 +78,46 @@ class _Run:
     def __init__(self, steps_per_epoch: int, left: float, length: float):
         self.steps_per_epoch, self.left, self.length = steps_per_epoch, left, length
 
-    def steps(self, duration: spec.Duration) -> float:
+    def steps(self, duration: catalog.Duration) -> float:
         return duration.steps(self.steps_per_epoch, self.left)
 
 
-def _cyclic(call: spec.Call, run: _Run) -> Schedule:
+def _cyclic(call: catalog.Call, run: _Run) -> Schedule:
     gamma = 1.0 if call["gamma"] is None else call["gamma"]
     half_cycle = run.steps(call["half_cycle"])
     return Cyclic(call["low"], call["high"], half_cycle, call["policy"], gamma, call["cycles"])
 
 
-def _one_cycle(call: spec.Call, run: _Run) -> Schedule:
+def _one_cycle(call: catalog.Call, run: _Run) -> Schedule:
     if run.length < 2:
         raise _TooShort(f"{call} needs at least 2 steps, received {run.length:g}")
     names = ("start", "end", "peak", "phases", "anneal")
     return OneCycle(call["max"], run.length, **{name: call[name] for name in names})
 
 
-def _warm_restarts(call: spec.Call, run: _Run) -> Schedule:
+def _warm_restarts(call: catalog.Call, run: _Run) -> Schedule:
     return WarmRestarts(call["rate"], run.steps(call["period"]), call["mult"], call["to"])
 
 
-def _multistep(call: spec.Call, run: _Run) -> Schedule:
+def _multistep(call: catalog.Call, run: _Run) -> Schedule:
     milestones = [run.steps(milestone) for milestone in call["milestones"]]
     return MultiStep(call["rate"], milestones, call["gamma"])
 
 
-def _cosine(call: spec.Call, run: _Run) -> Schedule:
+def _cosine(call: catalog.Call, run: _Run) -> Schedule:
     return Cosine(call["rate"], run.length, call["to"])
 
 
-def _exponential(call: spec.Call, run: _Run) -> Schedule:
+def _exponential(call: catalog.Call, run: _Run) -> Schedule:
     end = None if call["length"] is None else run.length
     return Exponential(call["rate"], run.steps(call["every"]), call["gamma"], end)
 
 
-def _polynomial(call: spec.Call, run: _Run) -> Schedule:
+def _polynomial(call: catalog.Call, run: _Run) -> Schedule:
     return Polynomial(call["rate"], run.length, call["to"], call["power"])
 
 
-FAMILIES: dict[str, Callable[[spec.Call, _Run], Schedule]] = {
+FAMILIES: dict[str, Callable[[catalog.Call, _Run], Schedule]] = {
     "cyclic": _cyclic,
     "one_cycle": _one_cycle,
     "warm_restarts": _warm_restarts,

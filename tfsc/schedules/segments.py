@@ -2,7 +2,7 @@
 
 import keras
 
-from tfsc.schedules import language, spec
+from tfsc.schedules import catalog, parser
 from tfsc.schedules.base import Schedule, narrow, reached, whole_times
 
 _LAST_STEP = 2**62  # no run comes so far
@@ -27,7 +27,7 @@ class SegmentSchedule(Schedule):
 
     Args:
         text: segment text, a name ("type1", "type2", "atienza") or a number. See
-            `tfsc.schedules.language`.
+            `tfsc.schedules.parser`.
         steps_per_epoch: optimizer steps in one epoch, at least 1.
         per: "step" moves the rate at every step; "epoch" holds the value of the epoch's start.
 
@@ -46,8 +46,8 @@ class SegmentSchedule(Schedule):
             )
         if per not in ("step", "epoch"):
             raise ValueError(f"per must be 'step' or 'epoch'. Received: {per!r}")
-        segments = language.parse(text)
-        if not isinstance(segments, spec.Segments):
+        segments = parser.parse(text)
+        if not isinstance(segments, catalog.Segments):
             raise ValueError(
                 "text must be segments, a name of them, or a number; "
                 f"tfsc.schedules.registry.build makes every schedule. Received: {text!r}"
@@ -77,7 +77,7 @@ class SegmentSchedule(Schedule):
             # Float32 where that is enough: the bits of earlier versions.
             at = exact if length < _SHORT * end.position else position
             t = narrow(xp.clip((at - start.position) / length, 0.0, 1.0), xp)
-            value = spec.between(shape, start.value, end.value, t, xp.cos)
+            value = catalog.between(shape, start.value, end.value, t, xp.cos)
             rate = xp.where(reached(step, min(start.position * unit, _LAST_STEP)), value, rate)
         last = min(knots[-1].position * unit, _LAST_STEP)
         return xp.where(reached(step, last), knots[-1].value, rate)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from tfsc.schedules.base import Schedule, above_zero, at_least, narrow, reached, whole_times
-from tfsc.schedules.spec import LEAST_MULT
+from tfsc.schedules.catalog import LEAST_MULT
 
 _LAST_STEP = 2.0**31
 

@@ -10,25 +10,19 @@ from tfsc.data.examples import Source
 from tfsc.data.pipeline import TrainingPipeline
 from tfsc.data.resident import ResidentExamples
 from tfsc.data.split import Split, split
-from tfsc.errors import DataError, RecipeError
-from tfsc.flagfile import shown
+from tfsc.errors import DataError, RecipeError, shown
 from tfsc.models import registry as models
 from tfsc.optimizers import registry as optimizers
 from tfsc.optimizers.groups import UnknownGroupError
+from tfsc.precision import use_fused_augment, use_fused_norm, use_winograd, use_xla
 from tfsc.recipe import Recipe
-from tfsc.schedules import language, spec, texts
+from tfsc.schedules import catalog, momentum_and_batch_size, parser
 from tfsc.schedules import registry as schedules
 from tfsc.schedules.base import Schedule
 from tfsc.schedules.compose import ByEpoch, Scaled
 from tfsc.schedules.doubts import doubts
 from tfsc.training.averaging import Averaging
 from tfsc.training.learner import Learner
-from tfsc.training.precision import (
-    use_fused_augment,
-    use_fused_norm,
-    use_winograd,
-    use_xla,
-)
 
 
 def build_data(recipe: Recipe, source: Source) -> tuple[Split, TrainingPipeline]:
@@ -149,13 +143,13 @@ def schedule_doubts(recipe: Recipe, plan: BatchPlan) -> list[str]:
     return [
         f"--{flag}: {doubt}"
         for flag, text in given.items()
-        if text != getattr(Recipe, flag) and not texts.is_inverse(text)
-        for doubt in doubts(language.parse(text), *run)
+        if text != getattr(Recipe, flag) and not momentum_and_batch_size.is_inverse(text)
+        for doubt in doubts(parser.parse(text), *run)
     ]
 
 
 def _momentum(
-    recipe: Recipe, parsed: spec.Schedule, plan: BatchPlan, flag: str
+    recipe: Recipe, parsed: catalog.Schedule, plan: BatchPlan, flag: str
 ) -> float | Schedule:
     """A number if it never moves, which takes no operations in the graph."""
     constant = parsed.constant()
@@ -174,7 +168,7 @@ def _length(recipe: Recipe, plan: BatchPlan) -> tuple[int, int]:
     return first.steps_per_epoch, total
 
 
-def _build(recipe: Recipe, parsed: spec.Schedule, plan: BatchPlan, flag: str) -> Schedule:
+def _build(recipe: Recipe, parsed: catalog.Schedule, plan: BatchPlan, flag: str) -> Schedule:
     schedule = schedules.build(parsed, *_length(recipe, plan), recipe.schedule_per, flag)
     if len(plan.stages) > 1:
         stages = [(stage.step, stage.epoch, stage.steps_per_epoch) for stage in plan.stages]

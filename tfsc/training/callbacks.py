@@ -13,7 +13,7 @@ from tfsc.errors import Diverged, Interrupted
 from tfsc.reporting.events import EventWriter
 from tfsc.reporting.step_table import StepTable
 from tfsc.reporting.windows import Windows
-from tfsc.training.pace import Pace
+from tfsc.training.scheduled_values import Pace
 
 
 class StopOnSignal(keras.callbacks.Callback):

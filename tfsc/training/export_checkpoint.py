@@ -7,12 +7,12 @@ from absl import logging
 from tfsc.data.source import load
 from tfsc.data.split import split
 from tfsc.errors import RunDirectoryError
-from tfsc.evaluation.exported import check_place, write_export
+from tfsc.exports.exported_model import check_place, write_export
+from tfsc.precision import onednn_faults, set_precision
 from tfsc.reporting.run_directory import read_recipe
 from tfsc.reporting.summary import evaluated
 from tfsc.training.build import build_learner
 from tfsc.training.checkpoint import Checkpoint, CheckpointStore
-from tfsc.training.precision import onednn_faults, set_precision
 
 
 def export_checkpoint(run_dir: Path, which: str, weights: str, out: Path | None) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from tfsc.models.dropout import sample_numbers
+from tfsc.layers.dropout import sample_numbers
 from tfsc.optimizers.freezing import Freezing, without
 from tfsc.training.averaging import Averaging
 

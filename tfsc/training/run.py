@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfsc import bf16
 from tfsc.data.examples import Source
 from tfsc.data.pipeline import TrainingPipeline, evaluation_batches
 from tfsc.data.source import load
@@ -26,10 +25,12 @@ from tfsc.errors import (
     TfscError,
     one_line,
 )
-from tfsc.evaluation.exported import write_export
-from tfsc.hardware import has_gpu
-from tfsc.models.norm_relu import NormReLU
-from tfsc.models.winograd import WinogradConv2D
+from tfsc.exports.exported_model import write_export
+from tfsc.hardware import bf16
+from tfsc.hardware.gpu import has_gpu
+from tfsc.layers.norm_relu import NormReLU
+from tfsc.layers.winograd import WinogradConv2D
+from tfsc.precision import onednn_faults, set_precision
 from tfsc.recipe import Recipe
 from tfsc.reporting.auto_precision import settle
 from tfsc.reporting.energy import NOTHING_YET, GpuMeter, Usage
@@ -45,11 +46,10 @@ from tfsc.training.build import build_data, build_learner, schedule_doubts, tota
 from tfsc.training.callbacks import ProgressLine, RestoreMetrics, StepLog, StopOnSignal, duration
 from tfsc.training.checkpoint import CheckpointStore
 from tfsc.training.clock import Clock
-from tfsc.training.garbage import EpochGarbage
+from tfsc.training.garbage_collection import EpochGarbage
 from tfsc.training.learner import Learner
-from tfsc.training.pace import Pace
-from tfsc.training.precision import onednn_faults, set_precision
 from tfsc.training.replicas import replica_strategy
+from tfsc.training.scheduled_values import Pace
 
 # A drawing takes as long as many a small network's epoch.
 SECONDS_BETWEEN_DRAWINGS = 10.0

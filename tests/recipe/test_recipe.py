@@ -1,0 +1,939 @@
+"""The recipe: its defaults, its rules, and that whatever is accepted replays."""
+
+import dataclasses
+import re
+
+import pytest
+from absl import flags
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from tfsc import __version__
+from tfsc.errors import RecipeError, shown
+from tfsc.recipe import Recipe, settings
+from tfsc.recipe.flags import define_flags
+from tfsc.schedules import parser
+
+_FUZZ = hypothesis_settings(max_examples=80, deadline=None)
+
+_NO_IDENTITY = {
+    "run_dir",
+    "data_dir",
+    "steps_per_execution",
+    "data_on",
+    "checkpoint_every",
+    "validate_every",
+    "keep_checkpoints",
+    "export",
+    "threshold",
+}
+
+
+def _flags(*arguments, **options):
+    """Recipe flags defined anew and parsed, as a command does with `sys.argv`."""
+    values = flags.FlagValues()
+    define_flags("test", flag_values=values, **options)
+    values(["test", *arguments])
+    return values
+
+
+def _recipe(*arguments):
+    return Recipe.from_flags(_flags(*arguments))
+
+
+def test_the_defaults_are_seed_000s_changes_1_and_2_with_type_one():
+    recipe = Recipe()
+    assert recipe.dataset == "cifar10"
+    assert recipe.batch_size == 64
+    assert recipe.epochs == 25
+    assert recipe.steps == 0
+    assert recipe.model == "resnet_v2"
+    assert recipe.stack_units == (6, 6, 6)
+    assert recipe.shortcut_kernels == (3, 3, 3)
+    assert recipe.pooling == "none"
+    assert recipe.shortcut_preactivation == "none"
+    assert recipe.shift == 0.07
+    assert recipe.flip is True
+    assert recipe.optimizer == "adamw"
+    assert recipe.wd == 0.19
+    assert recipe.l2 == 0
+    assert recipe.ema == 0
+    assert parser.parse(recipe.schedule) == parser.parse(
+        "[8.e-4, 0]lin[1.e-3, 5]lin[1.e-3, 12]cos[1.e-5, 20]lin[6.e-6, 26]"
+    )
+    assert recipe.precision == "fp32"
+    assert recipe.threshold == 0.92
+
+
+# --- rules ------------------------------------------------------------------------------------
+
+_BAD_VALUES = [
+    ("run_dir", "a\nb", "text on one line"),
+    ("run_dir", None, "text on one line"),
+    ("run_dir", "runs/\0", "text on one line"),
+    ("dataset", "", "name of a TFDS dataset"),
+    ("dataset", "cifar 10", "name of a TFDS dataset"),
+    ("dataset", "cifar10;", "name of a TFDS dataset"),
+    ("dataset", "/etc", "a name, not a path"),
+    ("dataset", "../cifar10", "a name, not a path"),
+    ("dataset", 10, "text on one line"),
+    ("data_dir", "a\tb", "text on one line"),
+    ("val_split", "train", "one of test, stratified, merged"),
+    ("train_examples", -1, "a whole number from 0 to 10000000"),
+    ("train_examples", 0.5, "a whole number from 0 to 10000000"),
+    ("batch_size", 0, "a whole number from 1 to 65536"),
+    ("batch_size", 65537, "a whole number from 1 to 65536"),
+    ("batch_size", 64.0, "a whole number from 1 to 65536"),
+    ("batch_size", "64", "a whole number from 1 to 65536"),
+    ("epochs", 0, "a whole number from 1 to 100000"),
+    ("epochs", 100_001, "a whole number from 1 to 100000"),
+    ("epochs", True, "a whole number from 1 to 100000"),
+    ("steps", -1, "a whole number from 0 to 1000000000"),
+    ("seed", -1, "a whole number from 0 to 2147483647"),
+    ("seed", 2**31, "a whole number from 0 to 2147483647"),
+    ("model", "resnet", "one of resnet_v2, resnet_smith, wide_resnet, caffe_cifar10, airbench"),
+    ("stack_units", (), "whole numbers separated by commas, each from 1 to 100"),
+    ("stack_units", (6, 0, 6), "whole numbers separated by commas, each from 1 to 100"),
+    ("stack_units", (6, 101), "whole numbers separated by commas, each from 1 to 100"),
+    ("stack_units", [6, 6, 6], "whole numbers separated by commas, each from 1 to 100"),
+    ("stack_units", (6.0, 6.0), "whole numbers separated by commas, each from 1 to 100"),
+    ("stack_units", 6, "whole numbers separated by commas, each from 1 to 100"),
+    ("width", 0, "a whole number from 1 to 100"),
+    ("width", 2.5, "a whole number from 1 to 100"),
+    ("conv_bias", True, "one of all, standard, none"),
+    ("downsampling", "torch", "one of caffe, tensorflow"),
+    ("bn_momentum", 1.0, "a number from 0.0 to 0.99999"),
+    ("bn_epsilon", -1e-3, "a number from 0.0 to 1.0"),
+    ("widths", (64, 0), "whole numbers separated by commas, each from 1 to 4096"),
+    ("group_depth", 0, "a whole number from 1 to 8"),
+    ("whiten_images", -2, "a whole number from -1 to 10000000"),
+    ("identity_init", "yes", "one of auto, true, false"),
+    ("logit_scale", -0.1, "a number from 0.0 to 1000.0"),
+    ("input_scale", 256.0, "a number from 1.0 to 255.0"),
+    ("scale_by", "std", "one of none, channel_std"),
+    ("shortcut_kernels", (3, 9, 3), "whole numbers separated by commas, each from 1 to 7"),
+    ("pooling", "max", "one of none, avg"),
+    ("shortcut_preactivation", "some", "one of none, downsampling, all"),
+    ("shortcut_bn", 1, "true or false"),
+    ("shortcut_bn", "true", "true or false"),
+    ("activation", "ReLU", "one of relu, gelu, silu, elu, leaky_relu"),
+    ("dropout", 1.0, "a number from 0.0 to 0.99"),
+    ("center", "mean", "one of pixel, channel, none"),
+    ("shift", -0.01, "a number from 0.0 to 1.0"),
+    ("shift", 1.01, "a number from 0.0 to 1.0"),
+    ("shift", float("nan"), "a number from 0.0 to 1.0"),
+    ("crop", -1, "a whole number from 0 to 1000"),
+    ("flip_mode", "never", "one of random, alternating"),
+    ("flip", 0, "true or false"),
+    ("flip", None, "true or false"),
+    ("schedule_per", "batch", "one of step, epoch"),
+    ("momentum", 0.9, "text on one line"),
+    ("batch_schedule", 128, "text on one line"),
+    ("scale_lr_from", -1, "a whole number from 0 to 65536"),
+    ("micro_batch", 8.0, "a whole number from 0 to 65536"),
+    (
+        "optimizer",
+        "Adam",
+        "one of adamw, adamwr, adam, sgd, sgdw, rmsprop, adagrad, adadelta, lion, muon",
+    ),
+    ("nesterov", "yes", "true or false"),
+    ("beta_1", 1.0, "a number from 0.0 to 0.9999"),
+    ("beta_2", 1.0, "a number from 0.0 to 0.999999"),
+    ("epsilon", 0.0, "a number from 1e-30 to 1.0"),
+    ("muon_rest", "lion", "one of sgd, adamw"),
+    ("muon_rest_momentum", 0.9, "text on one line"),
+    ("muon_steps", 0, "a whole number from 1 to 100"),
+    ("decoupled", 1, "true or false"),
+    ("clipnorm", -1.0, "a number from 0.0 to 1000000000.0"),
+    ("global_clipnorm", float("inf"), "a number from 0.0 to 1000000000.0"),
+    ("clipvalue", "1", "a number from 0.0 to 1000000000.0"),
+    ("lookahead", 0.5, "a whole number from 0 to 1000000"),
+    ("lookahead_alpha", 0.0, "a number from 0.001 to 1.0"),
+    ("no_decay", 3, "text on one line"),
+    ("lr_factors", "bn:1\n", "text on one line"),
+    ("wd_factors", 1.0, "text on one line"),
+    ("freeze_after", None, "text on one line"),
+    ("wd", -0.19, "a number from 0.0 to 1000.0"),
+    ("wd", float("inf"), "a number from 0.0 to 1000.0"),
+    ("wd", True, "a number from 0.0 to 1000.0"),
+    ("wd", "0.19", "a number from 0.0 to 1000.0"),
+    ("l2", 10.5, "a number from 0 to 10"),
+    ("label_smoothing", 1.0, "a number from 0.0 to 0.99"),
+    ("ema", 1.0, "a number from 0.0 to 0.999999"),
+    ("ema_every", 0, "a whole number from 1 to 1000000"),
+    ("ema_power", -1.0, "a number from 0.0 to 100.0"),
+    ("ema_lookahead", 1, "true or false"),
+    ("precision", "fp8", "one of fp32, tf32, bf16, fp16"),
+    ("xla", "yes", "one of auto, on, off"),
+    ("winograd", "yes", "one of off, auto, on"),
+    ("fused_norm", "yes", "one of off, auto, on"),
+    ("fused_augment", "yes", "one of off, auto, on"),
+    ("replicas", 0, "a whole number from 1 to 1024"),
+    ("steps_per_execution", 0, "a whole number from 1 to 10000"),
+    ("data_on", "disk", "one of host, prefetch, device"),
+    ("checkpoint_every", 0, "a whole number from 1 to 100000"),
+    ("validate_every", 0, "a whole number from 1 to 100000"),
+    ("keep_checkpoints", 0, "a whole number from 1 to 100000"),
+    ("export", "yes", "true or false"),
+    ("threshold", 1.5, "a number from 0.0 to 1.0"),
+    ("threshold", 92, "a number from 0.0 to 1.0"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "rule"), _BAD_VALUES)
+def test_a_bad_value_is_an_error_with_the_flag_the_value_and_the_rule(name, value, rule):
+    with pytest.raises(RecipeError) as caught:
+        Recipe(**{name: value})
+    received = shown(value if isinstance(value, str) else repr(value))
+    assert str(caught.value).startswith(f"--{name}={received}: must be ")
+    assert rule in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_every_setting_has_a_bad_value_above():
+    # A schedule has a language of its own and its errors a test of their own.
+    assert {name for name, _, _ in _BAD_VALUES} == set(settings()) - {"schedule"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rule"),
+    [
+        ("batch_size", "64.0", "a whole number from 1 to 65536"),
+        ("batch_size", "", "a whole number from 1 to 65536"),
+        ("epochs", "0", "a whole number from 1 to 100000"),
+        ("epochs", "9" * 5000, "a whole number from 1 to 100000"),
+        ("seed", "2147483648", "a whole number from 0 to 2147483647"),
+        ("stack_units", "6,,6", "whole numbers separated by commas, each from 1 to 100"),
+        ("stack_units", "", "whole numbers separated by commas, each from 1 to 100"),
+        ("stack_units", "6;6;6", "whole numbers separated by commas, each from 1 to 100"),
+        ("flip", "yes", "true or false"),
+        ("flip", "", "true or false"),
+        ("shift", "7%", "a number from 0.0 to 1.0"),
+        ("wd", "nan", "a number from 0.0 to 1000.0"),
+        ("wd", "1e999", "a number from 0.0 to 1000.0"),
+        ("precision", "float16", "one of fp32, tf32, bf16, fp16"),
+    ],
+)
+def test_a_bad_text_is_an_error_with_the_flag_the_text_and_the_rule(name, text, rule):
+    message = re.escape(f"recipe line 1: --{name}={shown(text)}: must be {rule}")
+    with pytest.raises(RecipeError, match=message):
+        Recipe.from_flagfile(f"--{name}={text}")
+    with pytest.raises(flags.Error, match=re.escape(f"--{name}={text}: must be {rule}")):
+        _flags(f"--{name}={text}")
+
+
+@pytest.mark.parametrize("argument", ["--flip=false", "--flip=F", "--flip=0", "--noflip"])
+def test_false_may_be_written_in_several_ways(argument):
+    assert _recipe(argument).flip is False
+    assert _recipe(argument, "--flip").flip is True  # the last one counts
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"optimizer": "adam"},
+            "--wd=0.19: must be 0 with --optimizer=adam, which has no decoupled decay; add --wd=0",
+        ),
+        (
+            {"stack_units": (6, 6), "shortcut_kernels": (3, 3, 3)},
+            "--shortcut_kernels=3,3,3: must be one size or as many as --stack_units has stacks (2)",
+        ),
+        (
+            {"shortcut_kernels": (1, 3)},
+            "--shortcut_kernels=1,3: must be one size or as many as --stack_units has stacks (3)",
+        ),
+        ({"shortcut_kernels": (1, 2, 3)}, "--shortcut_kernels=1,2,3: kernel sizes must be odd"),
+        ({"stack_units": (1,) * 17}, f"--stack_units={'1,' * 16}1: must have at most 16 stacks"),
+        ({"micro_batch": 48}, "--micro_batch=48: must divide the batch size 64"),
+        (
+            {"micro_batch": 64, "batch_schedule": "[64,0]const[160,2]"},
+            "--micro_batch=64: must divide the batch size 160",
+        ),
+        (
+            {"winograd": "on", "precision": "fp16"},
+            "--precision=fp16: must be fp32, tf32 or bf16 with --winograd=on",
+        ),
+        ({"winograd": "on", "xla": "on"}, "--xla=on: must be auto or off with --winograd=on"),
+        (
+            {"fused_norm": "on", "precision": "fp16"},
+            "--precision=fp16: must be fp32, tf32 or bf16 with --fused_norm=on",
+        ),
+        ({"fused_norm": "on", "xla": "on"}, "--xla=on: must be auto or off with --fused_norm=on"),
+        ({"fused_norm": "on", "replicas": 2}, "--replicas=2: must be 1 with --fused_norm=on"),
+        (
+            {"fused_norm": "on", "activation": "gelu"},
+            "--activation=gelu: must be relu with --fused_norm=on",
+        ),
+        (
+            {"fused_augment": "on", "xla": "on"},
+            "--xla=on: must be auto or off with --fused_augment=on",
+        ),
+        (
+            {"model": "caffe_cifar10", "fused_norm": "auto"},
+            "--fused_norm=auto: must be left at off with --model=caffe_cifar10",
+        ),
+        (
+            {"model": "caffe_cifar10", "winograd": "auto"},
+            "--winograd=auto: must be left at off with --model=caffe_cifar10",
+        ),
+        (
+            {"replicas": 2, "micro_batch": 32},
+            "--micro_batch=32: must be 0 with --replicas=2",
+        ),
+        (
+            {"decoupled": False},
+            "--decoupled=false: must be true with --optimizer=adamw, whose decay is decoupled",
+        ),
+        ({"optimizer": "lion", "decoupled": False}, "--decoupled=false: must be true with"),
+        (
+            {"nesterov": True},
+            "--nesterov=true: must be false with --optimizer=adamw; it is of sgd, sgdw, muon",
+        ),
+        ({"optimizer": "sgd", "beta_2": 0.9}, "--beta_2=0.9: must be 0.0 with --optimizer=sgd"),
+        ({"optimizer": "muon", "epsilon": 0.1}, "--epsilon=0.1: must be 1e-07 with"),
+        ({"muon_rest": "adamw"}, "--muon_rest=adamw: must be sgd with --optimizer=adamw"),
+        ({"logit_scale": 1e-7}, "--logit_scale=1e-07: must be 0 or at least 1e-06"),
+        ({"muon_steps": 5}, "--muon_steps=5: must be 3 with --optimizer=adamw; it is of muon"),
+        (
+            {"optimizer": "sgd", "muon_rest_momentum": "0.8"},
+            "--muon_rest_momentum=0.8: must be empty with --optimizer=sgd; it is of muon",
+        ),
+        (
+            {"optimizer": "muon", "muon_rest": "adamw", "muon_rest_momentum": "0.8"},
+            "--muon_rest_momentum=0.8: must be empty with --muon_rest=adamw; it is of sgd",
+        ),
+        (
+            {"clipnorm": 1, "clipvalue": 2},
+            "--clipvalue=2: must be 0 with --clipnorm=1: gradients are clipped in one way",
+        ),
+        ({"lookahead_alpha": 0.8}, "--lookahead_alpha=0.8: must be 0.5 without --lookahead"),
+        ({"ema_every": 5}, "--ema_every=5: must be 1 without --ema"),
+        ({"ema_lookahead": True}, "--ema_lookahead=true: must be false without --ema"),
+        (
+            {"replicas": 2, "ema": 0.9, "ema_lookahead": True},
+            "--ema_lookahead=True: must be false with --replicas=2",
+        ),
+        ({"replicas": 2, "clipnorm": 1}, "--clipnorm=1.0: must be 0 with --replicas=2"),
+        (
+            {"flip": False, "flip_mode": "alternating"},
+            "--flip_mode=alternating: must be random with --flip=false",
+        ),
+        ({"replicas": 3}, "--replicas=3: must divide --batch_size=64 into equal shares"),
+        (
+            {"replicas": 2, "steps_per_execution": 4},
+            "--steps_per_execution=4: must be 1 with --replicas=2",
+        ),
+        ({"replicas": 2, "xla": "on"}, "--xla=on: must be auto or off with --replicas=2"),
+        (
+            {"replicas": 2, "precision": "fp16"},
+            "--precision=fp16: must be fp32, tf32 or bf16 with --replicas=2",
+        ),
+        (
+            {"replicas": 2, "data_on": "device"},
+            "--data_on=device: must be host with --replicas=2",
+        ),
+    ],
+)
+def test_values_that_do_not_go_together_are_an_error_that_says_what_would(changes, message):
+    with pytest.raises(RecipeError) as caught:
+        Recipe(**changes)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"width": 10},
+            "--width=10: must be left at 1 with --model=resnet_v2; it is a setting of wide_resnet",
+        ),
+        (
+            {"model": "wide_resnet", "conv_bias": "none"},
+            "--conv_bias=none: must be left at all with --model=wide_resnet; it is a setting of "
+            "resnet_smith",
+        ),
+        (
+            {"model": "caffe_cifar10", "stack_units": (9, 9, 9)},
+            "--stack_units=9,9,9: must be left at 6,6,6 with --model=caffe_cifar10; it is a "
+            "setting of resnet_v2, resnet_smith, wide_resnet",
+        ),
+        (
+            {"model": "resnet_smith", "shortcut_kernels": (1, 3, 3)},
+            "--shortcut_kernels=1,3,3: must be left at 3 with --model=resnet_smith",
+        ),
+        (
+            {"model": "resnet_smith", "shortcut_kernels": (3, 3)},
+            "--shortcut_kernels=3,3: must be one size or as many as --stack_units has stacks (3)",
+        ),
+    ],
+)
+def test_a_setting_of_other_networks_is_an_error_that_names_them(changes, message):
+    with pytest.raises(RecipeError) as caught:
+        Recipe(**changes)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("model", settings()["model"].choices)
+def test_each_network_refuses_exactly_the_settings_that_it_has_not(model):
+    refused = set()
+    for name, value in _OTHER_VALUES.items():
+        try:
+            Recipe(model=model, **{name: value}, **_BESIDE.get(name, {}))
+        except RecipeError:
+            refused.add(name)
+    with_networks = {name: set(setting.models) for name, setting in settings().items()}
+    assert refused == {n for n, models in with_networks.items() if models and model not in models}
+    # One shortcut kernel size stands for all stacks, also of a network that has none.
+    assert Recipe(model=model, shortcut_kernels=(3, 3, 3)) == Recipe(model=model)
+
+
+def test_help_names_the_networks_that_have_a_setting():
+    assert settings()["width"].help.endswith(" [wide_resnet]")
+    assert settings()["stack_units"].help.endswith(" [resnet_v2, resnet_smith, wide_resnet]")
+    assert "[" not in settings()["dropout"].help
+
+
+def test_adam_without_decoupled_decay_is_allowed():
+    assert Recipe(optimizer="adam", wd=0, l2=1e-4).wd == 0
+    assert Recipe(optimizer="adam", wd=0.1, decoupled=False).wd == 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "--schedule=[8e-4,0]lin[1e-3,5]lin[1e-3,12]cos[1e-5,20]lin[6e-6,26]: must be warm_"),
+        ({"schedule": "warmup(1) → warm_restarts(0.1, 5)"}, "--schedule=warmup(1) → warm_restarts"),
+        ({"schedule": "warm_restarts(0, 5)"}, "--schedule: its rate must be above 0"),
+        (
+            {"schedule": "warm_restarts(0.1, 5)", "batch_schedule": "[64,0]const[128,5]"},
+            "--batch_schedule=[64,0]const[128,5]: must be empty with --optimizer=adamwr",
+        ),
+    ],
+)
+def test_adamwr_needs_warm_restarts(changes, message):
+    with pytest.raises(RecipeError) as caught:
+        Recipe(optimizer="adamwr", **changes)
+    assert str(caught.value).startswith(message)
+
+
+def test_what_muon_leaves_to_adamw_has_adamws_settings():
+    assert Recipe(optimizer="muon", muon_rest="adamw", epsilon=0.1, beta_2=0.9).beta_2 == 0.9
+
+
+@pytest.mark.parametrize(
+    ("model", "own"),
+    [
+        ("airbench", {"whiten_images": 5000, "identity_init": "true", "logit_scale": 1 / 9}),
+        ("wide_resnet", {"whiten_images": 0, "identity_init": "false", "logit_scale": 1.0}),
+    ],
+)
+def test_what_a_default_leaves_to_the_network_is_the_same_recipe_when_written_out(model, own):
+    recipe = Recipe(model=model)
+    assert {name: recipe.resolved(name) for name in own} == own
+    assert recipe.digest == Recipe(model=model, **own).digest
+    for name, value in {"whiten_images": 7, "identity_init": "true", "logit_scale": 0.5}.items():
+        assert Recipe(model=model, **{name: value}).resolved(name) == value
+
+
+def test_the_rest_of_muon_has_its_momentum_unless_it_has_another():
+    muon = Recipe(optimizer="muon", momentum="0.6")
+    assert str(muon.parsed_rest_momentum()) == str(muon.parsed_momentum())
+    assert muon.digest == muon.replace(muon_rest_momentum="[0.6, 0]").digest
+    assert muon.digest != muon.replace(muon_rest_momentum="0.85").digest
+
+
+def test_recipes_of_before_have_no_stem_where_airbenchs_was_written_for_every_network():
+    before = "--whiten_images=5000\n--identity_init=true\n--logit_scale=0.1111111111111111\n"
+    recipe = Recipe.from_flagfile("--model=wide_resnet\n" + before)
+    assert recipe.differences(Recipe(model="wide_resnet")) == []
+    assert recipe.resolved("whiten_images") == 0
+    assert Recipe.from_flagfile("--model=airbench\n" + before) == Recipe(
+        model="airbench", whiten_images=5000, identity_init="true", logit_scale=1 / 9
+    )
+    chosen = Recipe(model="wide_resnet", whiten_images=5000, identity_init="true", logit_scale=0.1)
+    assert chosen.resolved("whiten_images") == 5000
+
+
+def test_one_shortcut_kernel_stands_for_all_stacks():
+    assert Recipe(stack_units=(2, 2), shortcut_kernels=(1,)).shortcut_kernels == (1, 1)
+    assert Recipe(shortcut_kernels=(3,)).digest == Recipe(shortcut_kernels=(3, 3, 3)).digest
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rule", "at"),
+    [
+        ("schedule", "[8e-4,0]lni[1e-3,5]", "unknown shape 'lni', allowed: lin, cos, half", 8),
+        ("schedule", "cyclic(0.1,3)", "cyclic needs half_cycle", 12),
+        ("momentum", "inverse(0.95,1.1)", "momentum must be at most 0.999999, received 1.1", 13),
+        ("muon_rest_momentum", "[0.9,0]lin[1.1,3]", "momentum must be at most 0.999999", 0),
+        ("batch_schedule", "[64,0]lin[128,5]", "batch sizes jump", 0),
+    ],
+)
+def test_a_bad_text_is_an_error_with_a_caret_under_the_fault(name, text, rule, at):
+    with pytest.raises(RecipeError) as caught:
+        Recipe(**{name: text})
+    first, shown, caret = str(caught.value).split("\n")
+    assert first.startswith(f"--{name}: {rule}")
+    assert shown == "  " + text
+    assert caret == "  " + " " * at + "^"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule", "caret_under"),
+    [
+        ("no_decay", "bias;bn", "expected ',' between groups, found ';'", ";bn"),
+        ("lr_factors", "head:0.5,bn", "expected ':' between a group and its factor", ""),
+        ("wd_factors", "bn:2e6", "a factor must be at most 1e+06, received 2e6", "2e6"),
+        ("freeze_after", "bn", "expected ':' between a group and its number of epochs", ""),
+        ("freeze_after", "bn:x", "expected a number of epochs, a number such as", "x"),
+        ("lr_factors", "head:-1", "a factor must be finite and at least 0, received -1", "-1"),
+    ],
+)
+def test_a_bad_text_of_groups_is_an_error_with_a_caret_under_the_fault(
+    name, value, rule, caret_under
+):
+    with pytest.raises(RecipeError) as caught:
+        Recipe(**{name: value})
+    first, text, caret = str(caught.value).split("\n")
+    assert first.startswith(f"--{name}: {rule}")
+    assert text == "  " + value
+    assert text[caret.index("^") :] == caret_under
+
+
+@pytest.mark.parametrize("schedule", ["", "type3", "[8e-4,5]lin[1e-3,5]", "-1", 0.001, "1\n2"])
+def test_a_schedule_that_is_none_names_its_flag(schedule):
+    with pytest.raises(RecipeError, match=r"^--schedule"):
+        Recipe(schedule=schedule)
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10_1", "cifar10:3.0.2", "emnist/letters"])
+def test_datasets_are_named_as_tfds_names_them(name):
+    assert Recipe(dataset=name).dataset == name
+
+
+def test_a_whole_number_is_a_number():
+    recipe = Recipe(wd=1, threshold=1, shift=0)
+    assert [type(x) for x in (recipe.wd, recipe.threshold, recipe.shift)] == [float] * 3
+    assert recipe.digest == Recipe(wd=1.0, shift=0.0).digest
+
+
+@pytest.mark.parametrize(
+    ("alias", "precision"),
+    [("float32", "fp32"), ("mixed_bfloat16", "bf16"), ("mixed_float16", "fp16")],
+)
+def test_keras_names_of_precisions_are_aliases(alias, precision):
+    assert _recipe(f"--precision={alias}").precision == precision
+    assert Recipe.from_flagfile(f"--precision={alias}") == Recipe(precision=precision)
+
+
+def test_auto_has_no_identity_before_it_is_made_out():
+    recipe = _recipe("--precision=auto")
+    with pytest.raises(RecipeError, match=r"^--precision=auto: must be made out first"):
+        recipe.digest  # noqa: B018
+    assert recipe.replace(precision="bf16").digest == Recipe(precision="bf16").digest
+    assert Recipe.from_flagfile(recipe.flagfile()) == recipe
+
+
+def test_a_recipe_cannot_be_changed_but_replaced_and_is_checked_anew():
+    recipe = Recipe()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.epochs = 3
+    assert recipe.replace(epochs=3).epochs == 3
+    assert recipe.epochs == 25
+    with pytest.raises(RecipeError, match="--epochs=0"):
+        recipe.replace(epochs=0)
+
+
+def test_the_choices_of_networks_and_optimizers_are_those_registered():
+    from tfsc.models.registry import NETWORKS
+    from tfsc.optimizers.registry import OPTIMIZERS
+
+    assert settings()["model"].choices == tuple(NETWORKS)
+    assert settings()["optimizer"].choices == tuple(OPTIMIZERS)
+
+
+# --- digest -----------------------------------------------------------------------------------
+
+_OTHER_VALUES = {
+    "run_dir": "elsewhere",
+    "dataset": "digits",
+    "data_dir": "elsewhere",
+    "val_split": "merged",
+    "train_examples": 1000,
+    "batch_size": 128,
+    "epochs": 26,
+    "steps": 5,
+    "seed": 1,
+    "stack_units": (6, 6, 7),
+    "width": 2,
+    "shortcut_kernels": (1, 3, 3),
+    "pooling": "avg",
+    "shortcut_preactivation": "all",
+    "shortcut_bn": False,
+    "conv_bias": "none",
+    "downsampling": "tensorflow",
+    "bn_momentum": 0.5,
+    "bn_epsilon": 0.01,
+    "widths": (64, 128),
+    "group_depth": 3,
+    "whiten_images": 100,
+    "identity_init": "true",
+    "logit_scale": 0.2,
+    "activation": "silu",
+    "dropout": 0.1,
+    "center": "channel",
+    "input_scale": 255.0,
+    "scale_by": "channel_std",
+    "shift": 0.0700001,
+    "crop": 2,
+    "flip_mode": "alternating",
+    "flip": False,
+    "schedule": "type2",
+    "schedule_per": "epoch",
+    "batch_schedule": "[64,0]const[128,5]",
+    "micro_batch": 32,
+    "scale_lr_from": 32,
+    "momentum": "0.95",
+    "optimizer": "sgdw",
+    "nesterov": True,
+    "beta_1": 0.95,
+    "beta_2": 0.95,
+    "epsilon": 1e-3,
+    "muon_rest": "adamw",
+    "muon_rest_momentum": "0.95",
+    "muon_steps": 5,
+    "wd": 0.2,
+    "decoupled": False,
+    "no_decay": "bias",
+    "lr_factors": "bias:2",
+    "wd_factors": "bias:2",
+    "freeze_after": "bias:2",
+    "clipnorm": 1.0,
+    "global_clipnorm": 1.0,
+    "clipvalue": 1.0,
+    "lookahead": 6,
+    "lookahead_alpha": 0.8,
+    "l2": 1e-4,
+    "label_smoothing": 0.1,
+    "ema": 0.99,
+    "ema_every": 5,
+    "ema_power": 3.0,
+    "ema_lookahead": True,
+    "precision": "bf16",
+    "xla": "off",
+    "winograd": "auto",
+    "fused_norm": "auto",
+    "fused_augment": "auto",
+    "replicas": 2,
+    "steps_per_execution": 8,
+    "data_on": "device",
+    "checkpoint_every": 5,
+    "validate_every": 5,
+    "keep_checkpoints": 3,
+    "export": False,
+    "threshold": 0.93,
+}
+
+
+def _model_with(name):
+    return (settings()[name].models or ("resnet_v2",))[0]
+
+
+# What a value above needs beside it.
+_BESIDE = {
+    "nesterov": {"optimizer": "sgd"},
+    "momentum": {"optimizer": "sgd", "wd": 0.3},
+    "decoupled": {"optimizer": "rmsprop"},
+    "muon_rest": {"optimizer": "muon"},
+    "muon_rest_momentum": {"optimizer": "muon", "wd": 0.4},
+    "muon_steps": {"optimizer": "muon", "wd": 0.5},
+    "lookahead_alpha": {"lookahead": 5},
+    "ema_every": {"ema": 0.9},
+    "ema_power": {"ema": 0.9},
+    "ema_lookahead": {"ema": 0.9},
+}
+
+
+def test_every_setting_with_a_choice_has_another_value_above():
+    assert set(_OTHER_VALUES) | {"model"} == set(settings())
+
+
+def test_the_digest_is_16_hex_digits_and_the_same_for_equal_recipes():
+    assert re.fullmatch("[0-9a-f]{16}", Recipe().digest)
+    assert Recipe().digest == Recipe(seed=0, wd=0.19).digest
+
+
+def test_every_setting_that_shapes_the_weights_changes_the_digest():
+    digests = {
+        name: Recipe(model=_model_with(name), **{name: value}, **_BESIDE.get(name, {})).digest
+        for name, value in _OTHER_VALUES.items()
+        if name not in _NO_IDENTITY
+    }
+    for model in settings()["model"].choices:
+        digests[model] = Recipe(model=model).digest
+    for name, beside in _BESIDE.items():
+        if not name.startswith("ema_"):  # three have the same beside them
+            digests[f"beside {name}"] = Recipe(**beside).digest
+    digests["beside ema_…"] = Recipe(ema=0.9).digest
+    assert len(set(digests.values())) == len(digests)
+
+
+@pytest.mark.parametrize("name", sorted(_NO_IDENTITY))
+def test_settings_that_leave_the_weights_alone_do_not_change_the_digest(name):
+    changed = Recipe(**{name: _OTHER_VALUES[name]})
+    assert changed != Recipe()
+    assert changed.digest == Recipe().digest
+
+
+def test_the_identity_is_every_setting_on_which_the_weights_depend():
+    assert set(Recipe().identity()) == set(settings()) - _NO_IDENTITY
+
+
+def test_a_named_schedule_and_its_text_have_the_same_digest():
+    spelled = "[8.e-4, 0]lin[1.e-3, 5]lin[1.e-3, 12]cos[1.e-5, 20]lin[6.e-6, 26]"
+    assert Recipe(schedule="type1").digest == Recipe(schedule=spelled).digest == Recipe().digest
+    assert Recipe(schedule="type1").digest != Recipe(schedule="type2").digest
+
+
+def test_texts_of_groups_have_one_digest_however_they_are_written():
+    plain = Recipe(no_decay="bias,bn", lr_factors="bn_bias:64,head:0.5")
+    assert Recipe(no_decay="bn, bias", lr_factors=" bn_bias:64.0, head:5e-1").digest == plain.digest
+    # Of several factors the last one counts.
+    assert Recipe(no_decay="bias,bn", lr_factors="head:0.5,bn_bias:64").digest != plain.digest
+
+
+def test_zero_has_one_digest_whatever_its_sign():
+    assert Recipe(wd=-0.0) == Recipe(wd=0.0)
+    assert Recipe(wd=-0.0).digest == Recipe(wd=0.0).digest
+
+
+def test_differences_name_each_field_of_identity_with_both_values():
+    mine = Recipe(wd=0.25, threshold=0.93, stack_units=(2, 2, 2))
+    theirs = Recipe(schedule="0.001", export=False)
+    assert mine.differences(theirs) == [
+        "stack_units: 2,2,2, 6,6,6",
+        "schedule: [8e-4,0]lin[1e-3,5]lin[1e-3,12]cos[1e-5,20]lin[6e-6,26], [1e-3,0]",
+        "wd: 0.25, 0.19",
+    ]
+
+
+def test_recipes_that_differ_only_in_what_is_kept_have_no_differences():
+    changes = {name: _OTHER_VALUES[name] for name in _NO_IDENTITY}
+    assert Recipe(schedule="type1").differences(Recipe(**changes)) == []
+
+
+# --- flagfile ---------------------------------------------------------------------------------
+
+
+def test_the_flagfile_holds_every_setting_but_the_run_directory():
+    lines = Recipe(run_dir="runs/a", wd=0.25, flip=False).flagfile().splitlines()
+    assert [line.partition("=")[0] for line in lines] == [
+        f"--{name}" for name in settings() if name != "run_dir"
+    ]
+    assert {"--wd=0.25", "--flip=false", "--stack_units=6,6,6"} <= set(lines)
+
+
+def test_blank_lines_and_comments_in_a_flagfile_are_skipped():
+    text = "# Replay\n\n  --epochs=3  \n// absl's other comment\n"
+    assert Recipe.from_flagfile(text) == Recipe(epochs=3)
+
+
+@pytest.mark.parametrize("line", ["epochs=3", "--epochs", "-epochs=3", "--epochs 3", "three"])
+def test_a_flagfile_line_of_another_form_is_an_error_that_shows_it(line):
+    with pytest.raises(RecipeError, match=rf"recipe line 2: {line}: must be --name=value"):
+        Recipe.from_flagfile(f"--wd=0.2\n{line}\n")
+
+
+def test_a_recipe_of_a_newer_version_is_an_error_that_names_line_setting_and_version(fault):
+    with pytest.raises(RecipeError) as caught:
+        Recipe.from_flagfile("# Replay\n--wd=0.2\n--warmup=3\n")
+    assert str(caught.value) == (
+        f"recipe line 3: --warmup=3: this version of tfsc ({__version__}) has no setting named "
+        "warmup; the recipe may be of a newer version"
+    )
+    fault("bad input", "recipe.flags of a newer version's run", f"refused: {caught.value}")
+
+
+@pytest.mark.parametrize(
+    "line", ["--" + "x" * 100_000, "--wd=" + "9" * 100_000, "\x1b[2J=", "--x\udcff=1", "--\x07=1"]
+)
+def test_an_odd_line_in_a_flagfile_is_an_error_of_one_short_line(line):
+    with pytest.raises(RecipeError, match=r"^recipe line 1: ") as caught:
+        Recipe.from_flagfile(line)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) <= 400
+
+
+@pytest.mark.parametrize("dataset", ["x" * 100_000 + "!", "/" * 100_000])
+def test_a_long_value_is_shortened_in_an_error(dataset):
+    with pytest.raises(RecipeError, match=r"^--dataset=") as caught:
+        Recipe(dataset=dataset)
+    assert len(str(caught.value)) <= 400
+
+
+_ONE_LINE = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "))
+
+
+def _values(name, setting):
+    if name == "dataset":
+        return st.from_regex(r"\A[A-Za-z0-9_]+([-./:]?[a-z0-9]+)*\Z")
+    if name == "schedule":
+        return st.sampled_from(
+            [*parser.NAMED, "0.1", "[1,0] const [0.5, 2.5]", "warmup(2) -> cyclic(.1,3,50s)"]
+        )
+    if name == "momentum":
+        return st.sampled_from(["0.9", "[0.95, 0]lin[0.85, 5]lin[0.95,10]", "cosine(.9)"])
+    if name == "muon_rest_momentum":
+        return st.sampled_from(["", "0.5", "[0.95, 0]lin[0.85, 5]"])
+    if name == "batch_schedule":
+        return st.sampled_from(["", "[64,0] const [128,3]"])
+    if name == "micro_batch":
+        return st.sampled_from([0, 1, 32])
+    if name == "no_decay":
+        return st.sampled_from(["", "bias", "bn, bias", "stem_conv/kernel,head"])
+    if name in ("lr_factors", "wd_factors", "freeze_after"):
+        return st.sampled_from(["", "bias:0.5", "head : 1e-3, bn_bias:64"])
+    if name == "replicas":
+        return st.sampled_from([1, 2, 64])
+    if name == "shortcut_kernels":
+        return st.sampled_from([(1,), (3,), (5,), (7,)])
+    if setting.choices:
+        return st.sampled_from(setting.choices)
+    return {
+        bool: st.booleans(),
+        int: st.integers(setting.low, setting.high),
+        float: st.floats(setting.low, setting.high),
+        tuple: st.lists(st.integers(setting.low, setting.high), min_size=1, max_size=16).map(tuple),
+        str: _ONE_LINE.map(str.strip),
+    }[setting.kind]
+
+
+@st.composite
+def _recipes(draw):
+    values = draw(
+        st.fixed_dictionaries(
+            {}, optional={name: _values(name, setting) for name, setting in settings().items()}
+        )
+    )
+    model = values.get("model", "resnet_v2")
+    for name, setting in settings().items():
+        if setting.models and model not in setting.models:
+            values.pop(name, None)
+    _fit_the_optimizer(values)
+    if not values.get("flip", True):
+        values.pop("flip_mode", None)
+    if values.get("replicas", 1) > 1:
+        values |= {"batch_size": 64, "xla": "off", "precision": "bf16", "steps_per_execution": 1}
+        values |= {"data_on": "host", "batch_schedule": "", "micro_batch": 0}
+        values |= {"clipnorm": 0.0, "global_clipnorm": 0.0, "clipvalue": 0.0, "ema": 0.0}
+    if not values.get("ema"):
+        for name in ("ema_every", "ema_power", "ema_lookahead"):
+            values.pop(name, None)
+    if "on" in map(values.get, ("winograd", "fused_norm", "fused_augment")):
+        values |= {"precision": "bf16", "xla": "off"}
+    if values.get("logit_scale", 1.0) < 1e-6:
+        values["logit_scale"] = 0.0
+    if values.get("fused_norm") == "on":
+        values |= {"activation": "relu", "replicas": 1}
+    if values.get("batch_schedule") or values.get("micro_batch"):
+        values["batch_size"] = 64
+    return Recipe(**values)
+
+
+def _fit_the_optimizer(values):
+    """Drop what the optimizer does not have."""
+    optimizer = values.get("optimizer", "adamw")
+    if optimizer in ("adamw", "adamwr", "sgdw", "lion", "muon"):
+        values.pop("decoupled", None)
+    if optimizer == "adamwr":
+        values |= {"schedule": "warm_restarts(0.1, 5)", "batch_schedule": ""}
+    if optimizer == "adam" and values.get("decoupled", True):
+        values["wd"] = 0.0
+    if optimizer not in ("sgd", "sgdw", "muon"):
+        values.pop("nesterov", None)
+        values.pop("momentum", None)
+    if optimizer != "adamw":
+        for name in ("beta_1", "beta_2", "epsilon"):
+            values.pop(name, None)
+    if optimizer != "muon":
+        for name in ("muon_rest", "muon_rest_momentum", "muon_steps"):
+            values.pop(name, None)
+    if values.get("muon_rest") == "adamw":
+        values.pop("muon_rest_momentum", None)
+    for name in ("global_clipnorm", "clipvalue"):
+        values.pop(name, None)
+    if not values.get("lookahead"):
+        values.pop("lookahead_alpha", None)
+
+
+@_FUZZ
+@given(_recipes())
+def test_a_flagfile_reads_back_as_the_recipe_that_wrote_it(recipe):
+    again = Recipe.from_flagfile(recipe.flagfile())
+    assert again == recipe.replace(run_dir="")
+    if recipe.precision != "auto":
+        assert again.digest == recipe.digest
+
+
+@_FUZZ
+@given(_recipes())
+def test_absl_reads_a_flagfile_as_the_recipe_that_wrote_it(recipe):
+    assert _recipe(*recipe.flagfile().splitlines()) == recipe.replace(run_dir="")
+
+
+def test_absl_reads_a_flagfile_from_disk(tmp_path):
+    recipe = Recipe(
+        data_dir="my data/#1",
+        schedule="[8.e-4, 0]lin[1.0e-3, 5]",
+        flip=False,
+        stack_units=(2, 3),
+        shortcut_kernels=(1, 3),
+    )
+    path = tmp_path / "recipe.flags"
+    path.write_text("# A comment\n" + recipe.flagfile())
+    assert _recipe(f"--flagfile={path}") == recipe
+
+
+# --- flags ------------------------------------------------------------------------------------
+
+
+def test_flags_have_the_defaults_of_the_recipe():
+    assert _recipe() == Recipe()
+
+
+def test_a_command_can_define_some_flags_and_tell_which_were_typed():
+    values = _flags("--seed=3", names=("seed", "dataset"), unset=True)
+    assert (values.seed, values.dataset) == (3, None)
+    assert "wd" not in values
+
+
+def test_a_flag_that_code_has_set_is_checked_too():
+    values = _flags()
+    values.epochs = 0  # absl itself does not check an assignment
+    with pytest.raises(RecipeError, match="--epochs=0: must be a whole number from 1 to 100000"):
+        Recipe.from_flags(values)
+
+
+_PLAUSIBLE = st.sampled_from(
+    ["", "0", "-1", "1e3", "nan", "true", "6,6", "3,3,3", "fp16", "adam", "type2", "1_0", "٣", "²"]
+)
+
+
+@_FUZZ
+@given(st.sampled_from(sorted(settings())), st.text() | _PLAUSIBLE)
+def test_any_text_for_any_flag_is_a_recipe_that_replays_or_a_foreseen_error(name, text):
+    try:
+        recipe = _recipe(f"--{name}={text}")
+    except (flags.Error, RecipeError) as error:
+        assert name in str(error)
+        return
+    assert Recipe.from_flagfile(recipe.flagfile()) == recipe.replace(run_dir="")
+    assert _recipe(*recipe.flagfile().splitlines()).digest == recipe.digest
+
+
+def test_digests_of_runs_before_fused_augment_counted_stay():
+    assert Recipe().digest == "f587a698c419d30d"  # as version 0.1.0 had it, which left it out
+    assert Recipe(fused_augment="auto").digest != Recipe().digest
+    assert Recipe().differences(Recipe(fused_augment="on")) == ["fused_augment: off, on"]

@@ -1,0 +1,1 @@
+"""From argv and flagfiles to a recipe; every error one line."""

@@ -1,0 +1,1 @@
+"""Exported models: what is written, checked and read back."""

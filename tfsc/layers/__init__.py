@@ -1,0 +1,1 @@
+"""Keras layers that networks are built of."""

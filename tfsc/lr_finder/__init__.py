@@ -1,0 +1,1 @@
+"""The learning-rate finder: range test, rules, table and picture."""
