@@ -88,7 +88,7 @@ def test_the_same_command_again_finds_the_run_done_without_tensorflow(finished, 
     assert result.returncode == 0
     assert "done already" in result.stdout
     imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines()}
-    assert "tfsc.reporting.finished" in imported and not imported & {"tensorflow", "keras"}
+    assert "tfsc.runs.finished" in imported and not imported & {"tensorflow", "keras"}
     assert (finished / "summary.json").read_text() == before
 
 

@@ -19,8 +19,8 @@ def main() -> None:
     run_recipe = recipe.Recipe.from_flags()
     # Imports come when they are needed: --help and errors in flags at once, and that a run is done,
     # or another recipe's in its place, without TensorFlow.
-    from tfsc.reporting.auto_precision import settle
-    from tfsc.reporting.finished import finished
+    from tfsc.runs.begun_precision import settle
+    from tfsc.runs.finished import finished
 
     known, _ = settle(run_recipe, on_this_machine=_on_this_machine)
     if finished(known):

@@ -34,8 +34,8 @@ sys.path.insert(0, str(ROOT))
 
 from tfsc.errors import TfscError  # noqa: E402
 from tfsc.recipe import LEFT_TO_NETWORKS, Recipe  # noqa: E402
-from tfsc.reporting.repeats import Spread, spread  # noqa: E402
-from tfsc.reporting.run_directory import read_json  # noqa: E402
+from tfsc.runs.repeats import Spread, spread  # noqa: E402
+from tfsc.runs.run_directory import read_json  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def keras_file(export: Path, images: np.ndarray) -> np.ndarray:
     """`network.keras`, with tfsc's layers."""
     import keras
 
-    from tfsc.models import registry  # noqa: F401
+    from tfsc.layers import all_layers  # noqa: F401
 
     network = keras.saving.load_model(export / "network.keras", safe_mode=True)
     return network(images.astype(np.float32), training=False).numpy()
@@ -167,9 +167,10 @@ def real_images(export: Path) -> np.ndarray:
     """The first images of the validation set of the export's run."""
     from tfsc.data.source import load
     from tfsc.data.split import split
+    from tfsc.evaluation.evaluate import trained_by
     from tfsc.exports.exported_model import read_export
 
-    recipe = read_export(export).recipe
+    recipe = trained_by(read_export(export), export)
     source = load(recipe.dataset, recipe.data_dir)
     return split(source, recipe.val_split, 0, recipe.seed).val.images[:IMAGES]
 

@@ -42,9 +42,9 @@ from tfsc.errors import Diverged, Interrupted, RecipeError, RunDirectoryError, T
 from tfsc.hardware.processor import may_have_gpu  # noqa: E402
 from tfsc.recipe import Recipe, auto_precision  # noqa: E402
 from tfsc.recipe.flags import define_flags  # noqa: E402
-from tfsc.reporting.auto_precision import holds, settle  # noqa: E402
-from tfsc.reporting.repeats import run_row, table, write_repeats  # noqa: E402
-from tfsc.reporting.run_directory import default_run_dir, read_json, read_recipe  # noqa: E402
+from tfsc.runs.begun_precision import holds, settle  # noqa: E402
+from tfsc.runs.repeats import run_row, table, write_repeats  # noqa: E402
+from tfsc.runs.run_directory import default_run_dir, read_json, read_recipe  # noqa: E402
 
 # This process does not import TensorFlow: it would hold memory that the runs need.
 
@@ -74,7 +74,7 @@ def repeat(
     """Train what is missing, seed by seed, and record it in `out`.
 
     Returns:
-        A row for each run in `out`, of `tfsc.reporting.repeats.run_row`, with wall_seconds.
+        A row for each run in `out`, of `tfsc.runs.repeats.run_row`, with wall_seconds.
 
     Raises:
         TfscError: if a directory holds another recipe's run, a run can neither be finished nor

@@ -423,7 +423,7 @@ def test_a_path_that_is_no_utf_8_can_be_named(tmp_path):
 
 @pytest.mark.parametrize("flush", [True, False])
 def test_a_closed_standard_output_is_one_line(flush, tmp_path):
-    program = f"from tfsc import cli\ncli.run(lambda: print(1, flush={flush}))"
+    program = f"from tfsc.command_line.command import run\nrun(lambda: print(1, flush={flush}))"
     reading, writing = os.pipe()
     os.close(reading)
     try:

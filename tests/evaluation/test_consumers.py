@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 
 from tfsc.data.source import load
-from tfsc.exports.exported_model import write_export
-from tfsc.models import registry
+from tfsc.exports.write import write_export
 from tfsc.native import library
 from tfsc.precision import set_precision
 from tfsc.recipe import Recipe
+from tfsc.training.network import build_network
 
 # Between them every layer that has a form of its own for exports (LocalResponse: its own test).
 RECIPES = {
@@ -31,10 +31,12 @@ def exported(request, tmp_path_factory):
     set_precision(recipe.precision)
     source = load("digits")
     native = library.is_available()
-    network = registry.build(recipe, source.train, 10, winograd=native, fused_norm=native)
+    network = build_network(recipe, source.train, 10, winograd=native, fused_norm=native)
     _train(network, source.train)
     path = tmp_path_factory.mktemp("consumers") / "export"
-    write_export(network, source.class_names, recipe, 8, path, source.test.images)
+    write_export(
+        network, source.class_names, recipe.flagfile(), recipe.digest, 8, path, source.test.images
+    )
     images = source.test.images[: export_consumers.IMAGES]
     trained = network(images.astype(np.float32), training=False).numpy()
     return recipe, path, images, trained, export_consumers.tensorflow(path, images)

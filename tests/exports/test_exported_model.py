@@ -14,13 +14,15 @@ import tensorflow as tf
 
 from tfsc.errors import ExportError
 from tfsc.evaluation.evaluate import report_place
-from tfsc.exports import exported_model as exporting
-from tfsc.exports.exported_model import read_export, write_export
+from tfsc.exports import write
+from tfsc.exports.exported_model import read_export
+from tfsc.exports.write import write_export
 from tfsc.models.resnet_v2 import resnet_v2
 from tfsc.recipe import Recipe
 
 NAMES = ("cat", "dog", "ship")
-RECIPE = Recipe(dataset="digits", stack_units=(1, 1))
+_RECIPE = Recipe(dataset="digits", stack_units=(1, 1))
+RECIPE = _RECIPE.flagfile(), _RECIPE.digest  # what an export holds of it
 
 
 def _network():
@@ -45,7 +47,7 @@ def exported(tmp_path_factory):
     keras.mixed_precision.set_dtype_policy("float32")
     path = tmp_path_factory.mktemp("exported") / "export"
     network = _network()
-    write_export(network, NAMES, RECIPE, 77, path, _images(4))
+    write_export(network, NAMES, *RECIPE, 77, path, _images(4))
     return network, path
 
 
@@ -95,7 +97,7 @@ def test_the_export_knows_its_classes_recipe_and_step(exported):
     _, path = exported
     for place in (path, path / "network.keras", path / "saved_model"):
         model = read_export(place)
-        assert (model.class_names, model.recipe, model.step) == (NAMES, RECIPE, 77)
+        assert (model.class_names, model.recipe, model.step) == (NAMES, RECIPE[0], 77)
         assert model.image_shape == (16, 16, 3)
     shutil.copytree(path / "saved_model", path.parent / "bare")
     bare = read_export(path.parent / "bare")
@@ -107,7 +109,7 @@ def test_what_was_trained_in_bfloat16_is_exported_in_float32(tmp_path):
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     network = _network()
     path = tmp_path / "export"
-    write_export(network, NAMES, RECIPE, 1, path, _images(20))
+    write_export(network, NAMES, *RECIPE, 1, path, _images(20))
     assert keras.config.dtype_policy().name == "mixed_bfloat16"  # as it was
     keras.mixed_precision.set_dtype_policy("float32")
     twin = _network()
@@ -140,15 +142,15 @@ def test_an_export_that_computes_something_else_is_not_written(exported, tmp_pat
     other = keras.models.clone_model(network)
     other.set_weights([weight * 1.01 for weight in network.get_weights()])
     method = "_write_saved_model" if file == "saved_model" else "_write_keras"
-    write = getattr(exporting, method)
+    written = getattr(write, method)
 
     def confused(_network, *arguments):
-        write(other, *arguments)
+        written(other, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, method, confused)
+        patch.setattr(write, method, confused)
         with pytest.raises(ExportError, match=rf"logits of {file} differ from the network's by"):
-            write_export(network, NAMES, RECIPE, 1, tmp_path / "export", _images(4))
+            write_export(network, NAMES, *RECIPE, 1, tmp_path / "export", _images(4))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -161,7 +163,7 @@ def test_a_failed_export_leaves_the_earlier_one(exported, monkeypatch):
 
     monkeypatch.setattr(tf.saved_model, "save", full_disk)
     with pytest.raises(ExportError, match=r"export: cannot be written: No space"):
-        write_export(network, NAMES, RECIPE, 78, path, _images(4))
+        write_export(network, NAMES, *RECIPE, 78, path, _images(4))
     assert sorted(p.relative_to(path) for p in path.rglob("*")) == before
     assert [p.name for p in path.parent.iterdir()] == ["export"]
 
@@ -171,7 +173,7 @@ def test_weights_that_are_not_finite_are_not_exported(tmp_path, fault):
     kernel = network.layers[2].kernel
     kernel.assign(kernel.numpy() * np.where(np.arange(kernel.shape[-1]) == 1, np.nan, 1))
     with pytest.raises(ExportError, match=r"1 of \d+ weights are not finite, stem_conv/") as caught:
-        write_export(network, NAMES, RECIPE, 1, tmp_path / "export", _images(4))
+        write_export(network, NAMES, *RECIPE, 1, tmp_path / "export", _images(4))
     assert list(tmp_path.iterdir()) == []
     fault("numbers", "export of weights that hold a NaN", f"refused: {caught.value}")
 
@@ -182,7 +184,7 @@ def test_an_export_that_was_killed_long_ago_is_cleared_away(exported, tmp_path):
     for path in (old, young):
         path.mkdir()
     os.utime(old, (0, 0))
-    write_export(network, NAMES, RECIPE, 1, tmp_path / "export", _images(4))
+    write_export(network, NAMES, *RECIPE, 1, tmp_path / "export", _images(4))
     assert {path.name for path in tmp_path.iterdir()} == {"export", ".export.partial-young"}
 
 
@@ -289,7 +291,7 @@ def test_nothing_but_an_export_is_replaced(exported, tmp_path):
     network, _ = exported
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ExportError, match="is no export; name another place"):
-        write_export(network, NAMES, RECIPE, 1, tmp_path, _images(4))
+        write_export(network, NAMES, *RECIPE, 1, tmp_path, _images(4))
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
@@ -298,7 +300,7 @@ def test_a_link_is_not_followed_to_an_export_elsewhere(exported, tmp_path):
     before = {file: file.read_bytes() for file in _files(path)}
     (tmp_path / "export").symlink_to(path)
     with pytest.raises(ExportError, match="must not be a symbolic link"):
-        write_export(network, NAMES, RECIPE, 1, tmp_path / "export", _images(4))
+        write_export(network, NAMES, *RECIPE, 1, tmp_path / "export", _images(4))
     assert {file: file.read_bytes() for file in _files(path)} == before
 
 

@@ -547,8 +547,8 @@ def test_a_recipe_cannot_be_changed_but_replaced_and_is_checked_anew():
 
 
 def test_the_choices_of_networks_and_optimizers_are_those_registered():
-    from tfsc.models.registry import NETWORKS
-    from tfsc.optimizers.registry import OPTIMIZERS
+    from tfsc.training.network import NETWORKS
+    from tfsc.training.optimizer import OPTIMIZERS
 
     assert settings()["model"].choices == tuple(NETWORKS)
     assert settings()["optimizer"].choices == tuple(OPTIMIZERS)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tfsc import recipe
-from tfsc.schedules import registry
+from tfsc.schedules.builder import build
 from tfsc.schedules.catalog import FAMILIES, SHAPES, Duration
 from tfsc.schedules.momentum_and_batch_size import parse_batch_sizes, parse_momentum
 from tfsc.schedules.parser import NAMED, ScheduleSyntaxError, parse
@@ -60,7 +60,7 @@ def _check(flag, text):
     elif "momentum" in flag:
         assert parse_momentum(text, parse("one_cycle(0.1)"))
     else:
-        assert registry.build(text, 781, 200 * 781).value(0) >= 0
+        assert build(text, 781, 200 * 781).value(0) >= 0
 
 
 def _examples(text, flag=_FLAG):

@@ -13,7 +13,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tfsc.errors import RecipeError
-from tfsc.schedules import registry
+from tfsc.schedules.builder import build
 from tfsc.schedules.compose import ByEpoch, PerEpoch
 from tfsc.schedules.cyclic import Cyclic
 from tfsc.schedules.multistep import MultiStep
@@ -45,13 +45,13 @@ def _both(schedule, step):
 
 def _jumps(text, steps_per_epoch, step, total=_LAST):
     assume(1 <= step < total)
-    schedule = registry.build(text, steps_per_epoch, total)
+    schedule = build(text, steps_per_epoch, total)
     for before, at in _both(schedule, step):
         assert (before, at) == (1, 2)
 
 
 def test_a_milestone_at_one_tenth_of_an_epoch_comes_with_its_step():
-    schedule = registry.build("multistep(1,[1.1])", 100, 1000)
+    schedule = build("multistep(1,[1.1])", 100, 1000)
     rates = [schedule.value(step) for step in (109, 110, 111)]
     assert rates == pytest.approx([1, 0.1, 0.1])  # 1.1·100 is more than 110 in float64
     np.testing.assert_allclose(schedule(tf.constant([109, 110, 111])), rates)
@@ -80,9 +80,7 @@ def test_a_change_comes_at_the_first_step_of_its_time(text, number, steps_per_ep
 def test_restarts_come_at_the_first_step_of_their_time(number, steps_per_epoch, mult):
     period = Fraction(number) * steps_per_epoch
     assume(period >= 4)  # at which a rate falls between two restarts
-    schedule = registry.build(
-        f"warm_restarts(1,{number},mult={mult},to=0.1)", steps_per_epoch, _LAST
-    )
+    schedule = build(f"warm_restarts(1,{number},mult={mult},to=0.1)", steps_per_epoch, _LAST)
     begin, length = Fraction(0), period
     for _ in range(10):
         begin, length = begin + length, length * mult
@@ -97,7 +95,7 @@ def test_restarts_come_at_the_first_step_of_their_time(number, steps_per_epoch, 
 def test_a_chain_adds_its_parts_exactly(number, per):
     # Each of five parts takes so many epochs of 100 steps.
     text = " → ".join([f"[{{}},0]lin[{{}},{number}]"] * 5).format(*(n // 2 for n in range(10)))
-    schedule = registry.build(text + " → 9", 100, _LAST, per)
+    schedule = build(text + " → 9", 100, _LAST, per)
     ends = [k * Fraction(number) * 100 for k in range(1, 6)]
     held = 100 if per == "epoch" else 1
     for step in (math.ceil(end / held) * held for end in ends):
@@ -111,8 +109,8 @@ def test_a_chain_that_fills_the_run_to_the_last_step_is_too_long():
     for number in ("0.29", "1.1", "2.3"):  # 0.29·100 is less than 29, 1.1·100 more than 110
         total = _first_step(number, 100)
         with pytest.raises(RecipeError, match="nothing of"):
-            registry.build(f"warmup({number}) → 0.1", 100, total)
-        registry.build(f"warmup({number}) → 0.1", 100, total + 1)
+            build(f"warmup({number}) → 0.1", 100, total)
+        build(f"warmup({number}) → 0.1", 100, total + 1)
 
 
 # --- long trainings -----------------------------------------------------------------------------
@@ -168,7 +166,7 @@ _LONG = [
 @pytest.mark.parametrize("text", _LONG)
 def test_the_graph_has_the_rates_of_float64_at_the_end_of_a_long_run(text, total, per, jit):
     text = text.format(a=total - 200, b=total - 100, c=total - 13)
-    schedule = registry.build(text, 10, total, per)
+    schedule = build(text, 10, total, per)
     steps = np.array([0, total // 2, *range(total - 250, total + 3)])
     expected = [schedule.value(step) for step in steps]
     rates = tf.function(schedule, jit_compile=jit)(tf.constant(steps, tf.int64))

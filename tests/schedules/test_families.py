@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfsc.errors import RecipeError
-from tfsc.schedules import catalog, registry
+from tfsc.schedules import builder, catalog
 from tfsc.schedules.compose import PerEpoch, Scaled, Sequence, Warmup
 from tfsc.schedules.cosine import Cosine
 from tfsc.schedules.cyclic import Cyclic
@@ -77,7 +77,7 @@ _POINTS = {
 
 @pytest.mark.parametrize(("text", "points"), _POINTS.items())
 def test_rates_at_hand_computed_steps(text, points):
-    schedule = registry.build(text, steps_per_epoch=10, total_steps=40)
+    schedule = builder.build(text, steps_per_epoch=10, total_steps=40)
     expected = list(points.values())
     assert [schedule.value(step) for step in points] == pytest.approx(expected, abs=1e-12)
     rates = tf.function(schedule)(tf.constant(list(points), tf.int64))
@@ -85,8 +85,8 @@ def test_rates_at_hand_computed_steps(text, points):
 
 
 def test_per_epoch_moves_at_the_start_of_each_epoch_only():
-    per_step = registry.build("cosine(2)", 97, 970)
-    per_epoch = registry.build("cosine(2)", 97, 970, per="epoch")
+    per_step = builder.build("cosine(2)", 97, 970)
+    per_epoch = builder.build("cosine(2)", 97, 970, per="epoch")
     steps = np.arange(970)
     expected = [per_step.value(step // 97 * 97) for step in steps]
     assert [per_epoch.value(step) for step in steps] == expected
@@ -110,7 +110,7 @@ def test_a_restart_comes_at_its_first_step_in_a_graph_too(period, mult):
 
 @pytest.mark.parametrize("text", [*_POINTS, "0.1"])
 def test_it_survives_serialisation(text):
-    schedule = Scaled(registry.build(text, 10, 40, per="epoch"), 3.0)
+    schedule = Scaled(builder.build(text, 10, 40, per="epoch"), 3.0)
     config = json.loads(json.dumps(keras.optimizers.schedules.serialize(schedule)))
     again = keras.optimizers.schedules.deserialize(config)
     assert again.get_config() == schedule.get_config()
@@ -119,7 +119,7 @@ def test_it_survives_serialisation(text):
 
 
 def test_the_language_and_the_registry_know_the_same_families():
-    assert set(catalog.FAMILIES) - {"warmup"} == set(registry.FAMILIES)
+    assert set(catalog.FAMILIES) - {"warmup"} == set(builder.FAMILIES)
 
 
 def test_scaled_is_a_factor():
@@ -136,7 +136,7 @@ def test_scaled_is_a_factor():
     st.integers(0, 10**6),
 )
 def test_no_rate_leaves_its_bounds(text, half, policy, step):
-    schedule = registry.build(text.format(half, policy), 97, 20_000)
+    schedule = builder.build(text.format(half, policy), 97, 20_000)
     assert 0.1 - 1e-9 <= schedule.value(step) <= 3 + 1e-9
 
 
@@ -149,12 +149,12 @@ def test_no_rate_leaves_its_bounds(text, half, policy, step):
 )
 def test_a_run_too_short_for_its_chain_is_refused(text, message):
     with pytest.raises(RecipeError, match=message):
-        registry.build(text, steps_per_epoch=10, total_steps=40)
+        builder.build(text, steps_per_epoch=10, total_steps=40)
 
 
 def test_a_single_step_has_no_cycle():
     with pytest.raises(RecipeError, match="needs at least 2 steps, received 1"):
-        registry.build("one_cycle(0.1)", steps_per_epoch=10, total_steps=1)
+        builder.build("one_cycle(0.1)", steps_per_epoch=10, total_steps=1)
 
 
 _CONSTANT = SegmentSchedule("1", 1)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfsc.schedules import momentum_and_batch_size, parser, registry
+from tfsc.schedules import builder, momentum_and_batch_size, parser
 
 VECTORS = Path(__file__).parents[2] / "../shared/reference/test_vectors.json"
 
@@ -32,7 +32,7 @@ _TEXTS = {
 
 
 def _check(text, points, total=100):
-    schedule = registry.build(text, steps_per_epoch=1, total_steps=total)
+    schedule = builder.build(text, steps_per_epoch=1, total_steps=total)
     steps, rates = np.array(list(points)), np.array(list(points.values()))
     in_float64 = [schedule.value(step) for step in steps]
     np.testing.assert_allclose(in_float64, rates, rtol=1e-9, atol=1e-12)

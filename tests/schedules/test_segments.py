@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfsc.schedules import parser
-from tfsc.schedules.registry import build
+from tfsc.schedules.builder import build
 from tfsc.schedules.segments import SegmentSchedule
 
 _STEPS_PER_EPOCH = 781  # CIFAR-10 at batch size 64

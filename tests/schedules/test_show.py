@@ -8,7 +8,7 @@ import matplotlib.image
 import pytest
 from commands import ROOT, call_warm, environment
 
-from tfsc.reporting.schedules import time_constant
+from tfsc.schedules.show import time_constant
 
 
 def test_a_table_and_a_plot_of_rate_and_momentum(tmp_path):

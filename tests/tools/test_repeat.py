@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from tfsc.errors import Interrupted, RecipeError, RunDirectoryError, TfscError
-from tfsc.reporting.run_directory import read_recipe
+from tfsc.runs.run_directory import read_recipe
 
 TOOL = Path(__file__).parents[2] / "tools" / "repeat.py"
 
@@ -252,7 +252,7 @@ def test_auto_is_that_of_the_runs_that_are_there(tool, tmp_path, monkeypatch, ca
     """Machines of two kinds may share one --out: its rows are of one recipe."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tool, "may_have_gpu", lambda: False)
-    monkeypatch.setattr(tool.bf16, "obstacle", lambda devices: "no instructions")
+    monkeypatch.setattr(tool.auto_precision.bf16, "obstacle", lambda devices: "no instructions")
     asked, out = ["--dataset=digits", "--precision=auto"], "out" if named else ""
     assert tool.without_auto(asked, out) == [*asked, "--precision=fp32"]
     assert capsys.readouterr().out == "--precision=auto: fp32 (no instructions)\n"

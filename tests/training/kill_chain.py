@@ -19,7 +19,7 @@ import keras
 
 from tfsc import files
 from tfsc.recipe import Recipe
-from tfsc.reporting.run_directory import RunDirectory
+from tfsc.runs.run_directory import RunDirectory
 from tfsc.training import run as run_module
 from tfsc.training.callbacks import StopOnSignal
 

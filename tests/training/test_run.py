@@ -21,7 +21,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tfsc.errors import DataError, Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError
 from tfsc.hardware import bf16
-from tfsc.models import registry as models
 from tfsc.recipe import Recipe
 from tfsc.reporting.plots import plot_curves
 from tfsc.reporting.windows import Windows
@@ -29,6 +28,7 @@ from tfsc.training import run as run_module
 from tfsc.training.callbacks import StopOnSignal
 from tfsc.training.clock import Clock
 from tfsc.training.learner import Learner
+from tfsc.training.network import check_size
 
 
 def _recipe(run_dir, **changes):
@@ -247,7 +247,7 @@ def test_images_too_small_for_the_network_are_refused_before_a_run_starts(tmp_pa
     with pytest.raises(DataError, match="7 stacks need images of at least 64×64") as caught:
         run_module.run(_resnet(tmp_path / "run", stack_units=(1,) * 7))
     assert not (tmp_path / "run").exists()
-    models.check_size(_resnet(tmp_path / "run", stack_units=(1,) * 6), (32, 32, 3))
+    check_size(_resnet(tmp_path / "run", stack_units=(1,) * 6), (32, 32, 3))
     fault("data", "images too small for the network", f"refused: {caught.value}")
 
 

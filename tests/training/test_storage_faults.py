@@ -13,8 +13,8 @@ from commands import assert_same_run
 from tfsc.errors import StorageError
 from tfsc.recipe import Recipe
 from tfsc.reporting.events import EventWriter
-from tfsc.reporting.run_directory import RunDirectory
 from tfsc.reporting.step_table import StepTable
+from tfsc.runs.run_directory import RunDirectory
 from tfsc.training import run as run_module
 from tfsc.training.checkpoint import CheckpointStore
 

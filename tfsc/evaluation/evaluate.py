@@ -8,7 +8,7 @@ import numpy as np
 from tfsc.data.examples import Examples
 from tfsc.data.source import load, names_classes
 from tfsc.data.split import split
-from tfsc.errors import ExportError
+from tfsc.errors import ExportError, RecipeError
 from tfsc.evaluation.class_names import class_order
 from tfsc.evaluation.metrics import Scores, score
 from tfsc.evaluation.outputs import Outputs
@@ -42,7 +42,7 @@ def evaluate(
         DataError: if the data cannot be had.
     """
     model = read_export(path)
-    recipe = (model.recipe or Recipe()).replace(**given)
+    recipe = trained_by(model, path).replace(**given)
     source = load(recipe.dataset, recipe.data_dir)
     val = split(source, recipe.val_split, 0, recipe.seed).val
     # Exports compute in float32; only what was trained in TF32 was validated in it.
@@ -94,6 +94,20 @@ def evaluate(
     write_report(out, columns, names, about)
     print(f"report in {out}")
     return columns
+
+
+def trained_by(model: ExportedModel, path: Path) -> Recipe:
+    """The recipe of a model's training, the defaults where it does not tell.
+
+    Raises:
+        ExportError: if this version of tfsc cannot read it.
+    """
+    if model.recipe is None:
+        return Recipe()
+    try:
+        return Recipe.from_flagfile(model.recipe)
+    except RecipeError as error:
+        raise ExportError(f"--export={path}: recipe.flags: {error}") from None
 
 
 def report_place(export: Path) -> Path:

@@ -19,7 +19,7 @@ from tfsc.lr_finder.report import Report, report_accuracies, report_losses
 from tfsc.lr_finder.suggestions import AccuracyRange, accuracy_range
 from tfsc.precision import onednn_faults, set_precision
 from tfsc.recipe import Recipe, auto_precision
-from tfsc.reporting.run_directory import default_run_dir
+from tfsc.runs.run_directory import default_run_dir
 from tfsc.schedules.range_test import RangeTest
 from tfsc.training.build import build_data, build_learner
 from tfsc.training.callbacks import ProgressLine

@@ -1,1 +1,1 @@
-"""Optimizers: `registry` builds the one a recipe names."""
+"""Optimizers: fused updates, groups of variables, decoupled decay, freezing; one a file."""

@@ -4,15 +4,11 @@ Rules about one value alone are its `Setting`'s, in `tfsc.recipe`.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 from tfsc.errors import RecipeError, shown
 from tfsc.optimizers import groups
-from tfsc.recipe.setting import Setting
+from tfsc.recipe.fields import Fields, settings
 from tfsc.schedules import catalog, parser
-
-if TYPE_CHECKING:
-    from tfsc.recipe import Recipe
 
 _DECOUPLED_ONLY = ("adamw", "adamwr", "sgdw", "lion", "muon")
 # Settings of some optimizers only: beside others they keep their defaults.
@@ -34,7 +30,7 @@ _GROUPS = {
 }
 
 
-def check(recipe: "Recipe") -> None:
+def check(recipe: Fields) -> None:
     """Refuse values that do not go together, and texts that break the rules of their language.
 
     Raises:
@@ -99,7 +95,7 @@ def check(recipe: "Recipe") -> None:
     _check_replicas(recipe)
 
 
-def _check_optimizer(recipe: "Recipe") -> None:
+def _check_optimizer(recipe: Fields) -> None:
     name = recipe.optimizer
     if not recipe.decoupled and name in _DECOUPLED_ONLY:
         raise RecipeError(
@@ -117,7 +113,7 @@ def _check_optimizer(recipe: "Recipe") -> None:
     for setting, optimizers in _OF_OPTIMIZERS.items():
         value, default = getattr(recipe, setting), getattr(type(recipe), setting)
         if value != default and not used & set(optimizers):
-            rule = _settings(recipe)[setting]
+            rule = settings()[setting]
             raise RecipeError(
                 f"--{setting}={rule.text(value)}: must be {rule.text(default) or 'empty'} with "
                 f"--optimizer={name}; it is of {', '.join(optimizers)}"
@@ -141,7 +137,7 @@ def _check_optimizer(recipe: "Recipe") -> None:
     for setting in ("ema_every", "ema_power", "ema_lookahead"):
         value, default = getattr(recipe, setting), getattr(type(recipe), setting)
         if value != default and not recipe.ema:
-            rule = _settings(recipe)[setting]
+            rule = settings()[setting]
             raise RecipeError(
                 f"--{setting}={rule.text(value)}: must be {rule.text(default)} without --ema"
             )
@@ -152,7 +148,7 @@ def _check_optimizer(recipe: "Recipe") -> None:
             raise RecipeError(f"--{setting}: {error}") from None
 
 
-def _check_adamwr(recipe: "Recipe") -> None:
+def _check_adamwr(recipe: Fields) -> None:
     schedule = recipe.parsed_schedule()
     if not (isinstance(schedule, catalog.Call) and schedule.family == "warm_restarts"):
         raise RecipeError(
@@ -168,10 +164,10 @@ def _check_adamwr(recipe: "Recipe") -> None:
         )
 
 
-def _check_network(recipe: "Recipe") -> None:
+def _check_network(recipe: Fields) -> None:
     """A setting of other networks would be ignored: it must have its default."""
     for field in dataclasses.fields(recipe):
-        setting, value = _settings(recipe)[field.name], getattr(recipe, field.name)
+        setting, value = settings()[field.name], getattr(recipe, field.name)
         if not setting.models or recipe.model in setting.models or value == field.default:
             continue
         if field.name == "shortcut_kernels" and {*value} == {*field.default}:
@@ -183,7 +179,7 @@ def _check_network(recipe: "Recipe") -> None:
         )
 
 
-def _check_replicas(recipe: "Recipe") -> None:
+def _check_replicas(recipe: Fields) -> None:
     if recipe.replicas == 1:
         return
     if recipe.batch_size % recipe.replicas:
@@ -212,7 +208,3 @@ def _check_replicas(recipe: "Recipe") -> None:
                 f"--{name}={getattr(recipe, name)}: must be {allowed} with "
                 f"--replicas={recipe.replicas}"
             )
-
-
-def _settings(recipe: "Recipe") -> dict[str, Setting]:
-    return {field.name: field.metadata["setting"] for field in dataclasses.fields(recipe)}

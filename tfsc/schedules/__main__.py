@@ -50,8 +50,8 @@ def main() -> None:
     schedule, momentum = _parsed(flags.FLAGS)
     # TensorFlow is imported only now, so that --help and errors in flags come at once.
     command.import_tensorflow()
-    from tfsc.reporting import schedules as report
-    from tfsc.schedules.registry import build
+    from tfsc.schedules import show
+    from tfsc.schedules.builder import build
 
     run = _STEPS_PER_EPOCH.value, _STEPS.value or 25 * _STEPS_PER_EPOCH.value
     rates = build(schedule, *run, _PER.value, flag="show")
@@ -62,9 +62,9 @@ def main() -> None:
     for flag, parsed in doubted.items():
         for doubt in doubts(parsed, *run):
             logging.warning("--%s: %s", flag, doubt)
-    print(report.table(rates, momenta, *run, rows=_ROWS.value))
+    print(show.table(rates, momenta, *run, rows=_ROWS.value))
     if _OUT.value:
-        report.plot(Path(_OUT.value), rates, momenta, *run, title=str(schedule))
+        show.plot(Path(_OUT.value), rates, momenta, *run, title=str(schedule))
         print(f"plot: {_OUT.value}")
 
 

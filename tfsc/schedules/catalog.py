@@ -1,7 +1,7 @@
 """What a schedule text means: segments, families with their parameters, chains; without TensorFlow.
 
 `tfsc.schedules.parser` reads text into these, `str()` prints them in canonical form, and
-`tfsc.schedules.registry` makes Keras schedules of them.
+`tfsc.schedules.builder` makes Keras schedules of them.
 """
 
 import math
@@ -151,7 +151,7 @@ _TO = Parameter("rate", 0.0)
 _LENGTH = Parameter("duration", optional=True)  # default: what is left of the run
 _RATE = Parameter("rate", 1e-3)
 
-# Families by name, each with its parameters in order. `tfsc.schedules.registry` has their classes.
+# Families by name, each with its parameters in order. `tfsc.schedules.builder` has their classes.
 FAMILIES: dict[str, dict[str, Parameter]] = {
     "cyclic": {
         "low": Parameter("rate"),

@@ -50,11 +50,11 @@ class SegmentSchedule(Schedule):
         if not isinstance(segments, catalog.Segments):
             raise ValueError(
                 "text must be segments, a name of them, or a number; "
-                f"tfsc.schedules.registry.build makes every schedule. Received: {text!r}"
+                f"tfsc.schedules.builder.build makes every schedule. Received: {text!r}"
             )
         if segments.unit == "%":
             raise ValueError(
-                "text must have positions in epochs or steps; tfsc.schedules.registry.build knows "
+                "text must have positions in epochs or steps; tfsc.schedules.builder.build knows "
                 f"the length of a run. Received: {text!r}"
             )
         self.segments = segments

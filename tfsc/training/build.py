@@ -11,18 +11,17 @@ from tfsc.data.pipeline import TrainingPipeline
 from tfsc.data.resident import ResidentExamples
 from tfsc.data.split import Split, split
 from tfsc.errors import DataError, RecipeError, shown
-from tfsc.models import registry as models
-from tfsc.optimizers import registry as optimizers
 from tfsc.optimizers.groups import UnknownGroupError
 from tfsc.precision import use_fused_augment, use_fused_norm, use_winograd, use_xla
 from tfsc.recipe import Recipe
-from tfsc.schedules import catalog, momentum_and_batch_size, parser
-from tfsc.schedules import registry as schedules
+from tfsc.schedules import builder, catalog, momentum_and_batch_size, parser
 from tfsc.schedules.base import Schedule
 from tfsc.schedules.compose import ByEpoch, Scaled
 from tfsc.schedules.doubts import doubts
 from tfsc.training.averaging import Averaging
 from tfsc.training.learner import Learner
+from tfsc.training.network import build_network, check_size
+from tfsc.training.optimizer import build_optimizer
 
 
 def build_data(recipe: Recipe, source: Source) -> tuple[Split, TrainingPipeline]:
@@ -31,7 +30,7 @@ def build_data(recipe: Recipe, source: Source) -> tuple[Split, TrainingPipeline]
     Raises:
         DataError: if the dataset is too small for the recipe.
     """
-    models.check_size(recipe, source.train.images.shape[1:])
+    check_size(recipe, source.train.images.shape[1:])
     data = split(source, recipe.val_split, recipe.train_examples, recipe.seed)
     largest = max(size for _, size in recipe.batch_sizes())
     if largest > len(data.train):
@@ -67,7 +66,7 @@ def build_learner(
         recipe.fused_norm, recipe.activation, recipe.precision, recipe.xla, recipe.replicas
     )
     learner = Learner(
-        models.build(recipe, data.train, classes, winograd, fused_norm),
+        build_network(recipe, data.train, classes, winograd, fused_norm),
         augment.build(
             recipe.shift,
             recipe.flip,
@@ -82,7 +81,7 @@ def build_learner(
         label_smoothing=recipe.label_smoothing,
     )
     learner.compile(
-        optimizer=optimizers.build(
+        optimizer=build_optimizer(
             recipe,
             build_schedule(recipe, plan),
             _momentum(recipe, recipe.parsed_momentum(), plan, "momentum"),
@@ -169,7 +168,7 @@ def _length(recipe: Recipe, plan: BatchPlan) -> tuple[int, int]:
 
 
 def _build(recipe: Recipe, parsed: catalog.Schedule, plan: BatchPlan, flag: str) -> Schedule:
-    schedule = schedules.build(parsed, *_length(recipe, plan), recipe.schedule_per, flag)
+    schedule = builder.build(parsed, *_length(recipe, plan), recipe.schedule_per, flag)
     if len(plan.stages) > 1:
         stages = [(stage.step, stage.epoch, stage.steps_per_epoch) for stage in plan.stages]
         return ByEpoch(schedule, stages)

@@ -7,10 +7,10 @@ from absl import logging
 from tfsc.data.source import load
 from tfsc.data.split import split
 from tfsc.errors import RunDirectoryError
-from tfsc.exports.exported_model import check_place, write_export
+from tfsc.exports.write import check_place, write_export
 from tfsc.precision import onednn_faults, set_precision
-from tfsc.reporting.run_directory import read_recipe
 from tfsc.reporting.summary import evaluated
+from tfsc.runs.run_directory import read_recipe
 from tfsc.training.build import build_learner
 from tfsc.training.checkpoint import Checkpoint, CheckpointStore
 
@@ -44,7 +44,15 @@ def export_checkpoint(run_dir: Path, which: str, weights: str, out: Path | None)
         learner.swap_ema()
     images = data.val.images
     with onednn_faults(recipe.precision):
-        write_export(learner.network, source.class_names, recipe, checkpoint.step, out, images)
+        write_export(
+            learner.network,
+            source.class_names,
+            recipe.flagfile(),
+            recipe.digest,
+            checkpoint.step,
+            out,
+            images,
+        )
     print(f"step {checkpoint.step} of {run_dir} exported to {out}")
     return out
 

@@ -25,23 +25,23 @@ from tfsc.errors import (
     TfscError,
     one_line,
 )
-from tfsc.exports.exported_model import write_export
+from tfsc.exports.write import write_export
 from tfsc.hardware import bf16
 from tfsc.hardware.gpu import has_gpu
 from tfsc.layers.norm_relu import NormReLU
 from tfsc.layers.winograd import WinogradConv2D
 from tfsc.precision import onednn_faults, set_precision
 from tfsc.recipe import Recipe
-from tfsc.reporting.auto_precision import settle
 from tfsc.reporting.energy import NOTHING_YET, GpuMeter, Usage
 from tfsc.reporting.events import EventWriter
-from tfsc.reporting.finished import finished, said_if_done
 from tfsc.reporting.plots import plot_curves
 from tfsc.reporting.provenance import provenance
-from tfsc.reporting.run_directory import RunDirectory
 from tfsc.reporting.step_table import StepTable
 from tfsc.reporting.summary import evaluated, result, summarize
 from tfsc.reporting.windows import Windows
+from tfsc.runs.begun_precision import settle
+from tfsc.runs.finished import finished, said_if_done
+from tfsc.runs.run_directory import RunDirectory
 from tfsc.training.build import build_data, build_learner, schedule_doubts, total_steps
 from tfsc.training.callbacks import ProgressLine, RestoreMetrics, StepLog, StopOnSignal, duration
 from tfsc.training.checkpoint import CheckpointStore
@@ -364,7 +364,8 @@ class _Run:
         write_export(
             self.learner.network,
             self.class_names,
-            self.recipe,
+            self.recipe.flagfile(),
+            self.recipe.digest,
             self.step,
             self.directory.export,
             self.val_images,

@@ -1,9 +1,9 @@
 """`Pace`: how fast a run moves at each step: rate, momentum, batch size, noise scale."""
 
 from tfsc.data.batch_plan import BatchPlan
-from tfsc.optimizers.registry import first_moment_decay
 from tfsc.recipe import Recipe
 from tfsc.training.build import build_momentum, build_schedule
+from tfsc.training.optimizer import first_moment_decay
 
 
 class Pace:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from tfsc.data.batch_plan import BatchPlan
-from tfsc.optimizers import registry
 from tfsc.optimizers.adadelta import FusedAdadelta
 from tfsc.optimizers.adagrad import FusedAdagrad
 from tfsc.optimizers.adam import FusedAdam, FusedAdamW
@@ -20,6 +19,7 @@ from tfsc.recipe import Recipe
 from tfsc.schedules.compose import PerEpoch, Scaled
 from tfsc.schedules.segments import SegmentSchedule
 from tfsc.schedules.warm_restarts import WarmRestarts
+from tfsc.training.optimizer import OPTIMIZERS, build_optimizer, first_moment_decay
 
 GROUPS = {"no_decay": "bias, bn", "lr_factors": "bn_bias:64,head:0.5"}
 
@@ -29,7 +29,7 @@ def _built(**settings):
     if settings.get("optimizer") == "adamwr":
         settings["schedule"], schedule = "warm_restarts(0.01, 5)", WarmRestarts(0.01, 50)
     recipe = Recipe(**settings)
-    return registry.build(recipe, schedule, recipe.parsed_momentum().constant())
+    return build_optimizer(recipe, schedule, recipe.parsed_momentum().constant())
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_what_muon_leaves_may_have_a_momentum_of_its_own():
     recipe = Recipe(optimizer="muon", momentum="0.6", muon_rest_momentum="[0.95,0]lin[0.85,2]")
     schedule = SegmentSchedule("0.01", steps_per_epoch=10)
     falling = SegmentSchedule("[0.95,0]lin[0.85,2]", steps_per_epoch=10)
-    optimizer = registry.build(recipe, schedule, 0.6, rest_momentum=falling)
+    optimizer = build_optimizer(recipe, schedule, 0.6, rest_momentum=falling)
     assert (optimizer.momentum, optimizer.rest.momentum) == (0.6, falling)
-    optimizer = registry.build(recipe, schedule, 0.6, rest_momentum=0.0)
+    optimizer = build_optimizer(recipe, schedule, 0.6, rest_momentum=0.0)
     assert (optimizer.momentum, optimizer.rest.momentum) == (0.6, 0.0)
 
 
@@ -96,7 +96,7 @@ def test_what_muon_leaves_may_have_a_momentum_of_its_own():
 def test_epochs_before_freezing_are_steps_of_the_plan(name):
     recipe = Recipe(optimizer=name, freeze_after="bias:3, head:1.6", wd_factors="bn:0.5")
     plan = BatchPlan(62, ((0, 12), (2, 30)))
-    optimizer = registry.build(recipe, SegmentSchedule("0.01", 5), 0.9, plan)
+    optimizer = build_optimizer(recipe, SegmentSchedule("0.01", 5), 0.9, plan)
     for each in (optimizer, optimizer.rest) if name == "muon" else (optimizer,):
         assert each.freeze_after == {"bias": 12, "head": 8}
         assert each.wd_factors == {"bn": 0.5}
@@ -109,7 +109,7 @@ def test_lookahead_is_around_any_optimizer():
     assert (optimizer.inner.name, optimizer.inner.clipnorm) == ("sgdw", 1.0)
 
 
-@pytest.mark.parametrize("name", registry.OPTIMIZERS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_checkpoints_find_the_variables_by_names_that_do_not_change(name):
     """A second one in the process, of the same names."""
     seen = []
@@ -129,7 +129,7 @@ def test_adamwr_divides_its_decay_by_the_root_of_the_steps_in_a_restart():
     """λ = wd·√(1/steps)/α, so that rate·λ = η_t·wd·√(b/(B·T_i)); a scaled schedule scales α."""
     recipe = Recipe(optimizer="adamwr", wd=0.025, schedule="warm_restarts(1e-3, 4, mult=2)")
     schedule = Scaled(PerEpoch(WarmRestarts(1e-3, 16, 2.0), steps_per_epoch=4), 2.0)
-    optimizer = registry.build(recipe, schedule, 0.9)
+    optimizer = build_optimizer(recipe, schedule, 0.9)
     decay = optimizer.weight_decay
     expected = {0: 16, 15: 16, 16: 32, 47: 32, 48: 64}  # step: steps in its restart
     for step, steps in expected.items():
@@ -153,4 +153,4 @@ def test_adamwr_divides_its_decay_by_the_root_of_the_steps_in_a_restart():
     ],
 )
 def test_what_the_noise_scale_takes_for_momentum(settings, decay):
-    assert registry.first_moment_decay(Recipe(**settings)) == decay
+    assert first_moment_decay(Recipe(**settings)) == decay

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfsc.recipe import Recipe
-from tfsc.reporting.run_directory import RunDirectory
+from tfsc.runs.run_directory import RunDirectory
 from tfsc.reporting.summary import result
 
 

@@ -10,9 +10,9 @@ from tfsc.errors import DataError
 from tfsc.layers.norm import FusedBatchNormalization
 from tfsc.layers.whitening import whitening_kernel
 from tfsc.layers.winograd import WinogradConv2D
-from tfsc.models import registry
-from tfsc.models.registry import image_mean, image_scale
+from tfsc.models.input_statistics import image_mean, image_scale
 from tfsc.recipe import Recipe, settings
+from tfsc.training.network import NETWORKS, build_network, check_size
 
 TRAIN = Examples(
     np.random.default_rng(0).integers(0, 256, (20, 8, 12, 3)).astype(np.uint8),
@@ -29,14 +29,14 @@ def _recipe(model="resnet_v2", **changes):
 
 def _build(*model, **changes):
     keras.utils.set_random_seed(0)
-    return registry.build(_recipe(*model, **changes), TRAIN, classes=4)
+    return build_network(_recipe(*model, **changes), TRAIN, classes=4)
 
 
 def test_the_registry_has_exactly_the_models_that_a_recipe_may_name():
-    assert set(registry.NETWORKS) == set(settings()["model"].choices)
+    assert set(NETWORKS) == set(settings()["model"].choices)
 
 
-@pytest.mark.parametrize("name", registry.NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_each_network_maps_raw_images_to_logits(name):
     logits = _build(name)(TRAIN.images, training=False).numpy()
     assert logits.shape == (20, 4)
@@ -96,7 +96,7 @@ def test_airbench_is_built_as_the_recipe_says():
     assert trained.get_layer("stem_conv").kernel.shape == (2, 2, 3, 24)
 
 
-@pytest.mark.parametrize("name", [name for name in registry.NETWORKS if name != "airbench"])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "airbench"])
 def test_each_network_may_have_airbenchs_stem_identity_and_logit_scale(name):
     plain = _build(name, center="channel")
     network = _build(
@@ -137,7 +137,7 @@ def test_each_network_may_have_airbenchs_stem_identity_and_logit_scale(name):
 )
 def test_winograd_replaces_3x3_convolutions(name, others):
     def kinds(winograd):
-        network = registry.build(_recipe(name), TRAIN, 4, winograd)
+        network = build_network(_recipe(name), TRAIN, 4, winograd)
         threes = [x for x in network.layers if getattr(x, "kernel_size", 0) == (3, 3)]
         return [isinstance(layer, WinogradConv2D) for layer in threes]
 
@@ -165,7 +165,7 @@ def test_batchnorms_are_the_networks_own_unless_the_recipe_says_otherwise(name):
     assert values(bn_momentum=0.5, bn_epsilon=0.25) == {(0.5, 0.25)}
 
 
-@pytest.mark.parametrize("name", registry.NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_what_all_networks_take_reaches_each(name):
     network = _build(name, dropout=0.25, seed=3, l2=0.5, activation="silu", input_scale=255.0)
     assert network.name == name
@@ -179,7 +179,7 @@ def test_what_all_networks_take_reaches_each(name):
     assert network.get_layer("logits").units == 4
 
 
-@pytest.mark.parametrize("name", registry.NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_keras_file_of_each_network_gives_its_logits(name, tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     network = reference.randomized(_build(name, l2=1e-4, dropout=0.5))
@@ -196,7 +196,7 @@ def test_a_keras_file_of_each_network_gives_its_logits(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "center"),
     [("resnet_v2", center) for center in settings()["center"].choices]
-    + [(name, "pixel") for name in registry.NETWORKS if name != "resnet_v2"],
+    + [(name, "pixel") for name in NETWORKS if name != "resnet_v2"],
 )
 def test_the_networks_subtract_the_mean_of_the_training_images(name, center):
     network = _build(name, center=center)
@@ -242,16 +242,16 @@ def test_the_networks_subtract_the_mean_of_the_training_images(name, center):
 )
 def test_images_that_do_not_suit_are_refused_by_the_rule_and_by_the_network(recipe, shape, rule):
     with pytest.raises(DataError) as caught:
-        registry.check_size(recipe, (*shape, 3))
+        check_size(recipe, (*shape, 3))
     assert rule in str(caught.value)
     with pytest.raises(ValueError, match=r"Received: (input_)?shape="):
-        registry.build(recipe, Examples(np.zeros((2, *shape, 3), np.uint8), np.zeros(2)), 4)
+        build_network(recipe, Examples(np.zeros((2, *shape, 3), np.uint8), np.zeros(2)), 4)
 
 
 def test_images_that_are_too_small_for_the_crop_are_refused():
-    registry.check_size(_recipe(crop=3), (4, 5, 3))
+    check_size(_recipe(crop=3), (4, 5, 3))
     with pytest.raises(DataError, match=r"--crop=4: must be below height and width, .* has 9×4"):
-        registry.check_size(_recipe(crop=4), (9, 4, 3))
+        check_size(_recipe(crop=4), (9, 4, 3))
 
 
 @pytest.mark.parametrize(
@@ -266,9 +266,9 @@ def test_images_that_are_too_small_for_the_crop_are_refused():
     ],
 )
 def test_images_that_just_suit_are_taken(recipe, shape):
-    registry.check_size(recipe, (*shape, 3))
+    check_size(recipe, (*shape, 3))
     train = Examples(np.zeros((2, *shape, 3), np.uint8), np.zeros(2))
-    assert registry.build(recipe, train, 4)(train.images).shape == (2, 4)
+    assert build_network(recipe, train, 4)(train.images).shape == (2, 4)
 
 
 @pytest.mark.parametrize(

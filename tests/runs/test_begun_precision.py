@@ -5,8 +5,8 @@ import pytest
 from tfsc.errors import RunDirectoryError
 from tfsc.hardware import bf16
 from tfsc.recipe import Recipe
-from tfsc.reporting.auto_precision import settle
-from tfsc.reporting.run_directory import RunDirectory, run_path
+from tfsc.runs.begun_precision import settle
+from tfsc.runs.run_directory import RunDirectory, run_path
 
 _AUTO = Recipe(dataset="digits", precision="auto")
 

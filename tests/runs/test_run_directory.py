@@ -13,7 +13,7 @@ from tfsc.data.examples import Examples
 from tfsc.data.split import Split
 from tfsc.errors import RecipeError, RunDirectoryError
 from tfsc.recipe import Recipe
-from tfsc.reporting.run_directory import RunDirectory, default_run_dir, read_recipe
+from tfsc.runs.run_directory import RunDirectory, default_run_dir, read_recipe
 
 
 def _recipe(tmp_path, **changes):

@@ -1,4 +1,4 @@
-"""Optimizers by name: what `--optimizer` chooses from."""
+"""The optimizer of a recipe: what `--optimizer` and the settings around it amount to."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from tfsc.schedules.normalized_decay import NormalizedDecay
 from tfsc.schedules.warm_restarts import WarmRestarts
 
 
-def build(
+def build_optimizer(
     recipe: Recipe,
     schedule: keras.optimizers.schedules.LearningRateSchedule,
     momentum: float | keras.optimizers.schedules.LearningRateSchedule,

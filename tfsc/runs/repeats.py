@@ -16,7 +16,7 @@ from typing import Any
 
 from tfsc import files
 from tfsc.errors import RunDirectoryError
-from tfsc.reporting.run_directory import read_json, read_recipe
+from tfsc.runs.run_directory import read_json, read_recipe
 
 # Columns by the beginning of their names, with what the table says above them.
 FINAL, BEST, EXPORT = "final_", "best_", "export_"

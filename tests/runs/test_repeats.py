@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tfsc.errors import RunDirectoryError
-from tfsc.reporting.repeats import run_row, spread, spreads, table, write_repeats
+from tfsc.runs.repeats import run_row, spread, spreads, table, write_repeats
 
 
 def _summary(status="done", **changes):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tfsc.errors import TfscError
 from tfsc.recipe import Recipe, auto_precision
-from tfsc.reporting.run_directory import read_recipe, run_path
+from tfsc.runs.run_directory import read_recipe, run_path
 
 
 def settle(

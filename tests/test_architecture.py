@@ -1,0 +1,140 @@
+"""Which part of tfsc may import which: one table, held against every import."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "tfsc"
+
+# From the ground up: a room imports from the floors below its own, never from beside or above.
+FLOORS = (
+    {"errors", "files", "random", "hardware"},
+    {"text", "native", "command_line", "data"},
+    {"layers", "augment", "optimizers", "precision", "reporting"},
+    {"models", "schedules", "exports"},
+    {"recipe"},
+    {"runs", "evaluation"},
+    {"training"},
+    {"lr_finder"},
+    {"train", "evaluate", "export", "lr_find"},  # the commands
+)
+# What a run is made of gets arguments of its own; these know what a recipe is.
+KNOW_RECIPES = {"recipe", "runs", "evaluation", "training", "lr_finder", *FLOORS[-1]}
+# Longer than others, each for one reason.
+LONG = {
+    "tfsc/recipe/fields.py": "one declaration, a paragraph a setting",
+    "tfsc/training/run.py": "what a run does, from top to bottom",
+    "tfsc/schedules/parser.py": "the grammar of schedules",
+    "tools/crash_test.py": "one program, packed and run by itself",
+    "tools/gpu_suite.py": "one program, run where nothing else of tools/ may be",
+    "tools/offline/pack_offline.py": "one program",
+    "tools/offline/unpack_offline.py": "one program, copied into each pack",
+    "tools/repeat.py": "one program",
+}
+
+
+def _modules(package: Path) -> dict[str, Path]:
+    """Every module of a package by its dotted name."""
+    return {
+        ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(
+            ".__init__"
+        ): path
+        for path in sorted(package.rglob("*.py"))
+    }
+
+
+def _imports(source: str, modules) -> set[str]:
+    """The modules of the package that a module's text imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert not node.level, "imports are absolute"
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                found.add(name if name in modules else node.module)
+    return found & set(modules)
+
+
+def _room(module: str) -> str:
+    """Part of a module's name that is on a floor; a part's `__main__` is a command."""
+    names = module.split(".")
+    if names[-1] == "__main__":
+        return "train"
+    return names[1] if len(names) > 1 else ""
+
+
+MODULES = _modules(PACKAGE)
+IMPORTS = {
+    name: _imports(path.read_text(encoding="utf-8"), MODULES) for name, path in MODULES.items()
+}
+
+
+def test_every_room_is_on_one_floor():
+    rooms = sorted(room for floor in FLOORS for room in floor)
+    assert rooms == sorted({_room(name) for name in MODULES} - {""})
+
+
+def _upward(imports: dict[str, set[str]]) -> list[str]:
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    return [
+        f"{one} imports {other}"
+        for one, others in imports.items()
+        for other in others
+        if _room(one) != _room(other) and _room(one) and _room(other)
+        if floor[_room(one)] <= floor[_room(other)]
+    ]
+
+
+def test_no_import_runs_up_or_sideways():
+    assert _upward(IMPORTS) == []
+
+
+def test_an_import_that_runs_up_or_sideways_would_be_seen():
+    up = {"tfsc.models.parts": {"tfsc.training.run", "tfsc.layers.norm", "tfsc.schedules.cosine"}}
+    assert sorted(_upward(up)) == [
+        "tfsc.models.parts imports tfsc.schedules.cosine",
+        "tfsc.models.parts imports tfsc.training.run",
+    ]
+
+
+def _circle(imports: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle; empty where there are none."""
+    left = {name: set(others) - {name} for name, others in imports.items()}
+    while free := [name for name, others in left.items() if not others & left.keys()]:
+        for name in free:
+            del left[name]
+    return sorted(left)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    # A package's own file names what its modules define: they do not import it.
+    inner = {name: others - {"tfsc"} for name, others in IMPORTS.items()}
+    assert _circle(inner) == []
+
+
+def test_a_circle_would_be_seen():
+    assert _circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["a", "b", "c", "d"]
+    assert _circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_only_what_stands_above_recipes_knows_them():
+    knowing = {
+        _room(name)
+        for name, others in IMPORTS.items()
+        if any(other.split(".")[1:2] == ["recipe"] for other in others)
+    }
+    assert knowing - {""} <= KNOW_RECIPES
+
+
+@pytest.mark.parametrize("folder", ["tfsc", "tools"])
+def test_a_file_of_more_than_350_lines_has_one_reason(folder):
+    long = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / folder).rglob("*.py")
+        if len(path.read_text(encoding="utf-8").splitlines()) > 350
+    }
+    assert long == {name for name in LONG if name.startswith(folder)}

@@ -1,0 +1,15 @@
+"""Every layer that a .keras file of tfsc may name: importing this registers them with Keras."""
+
+from tfsc.layers import (  # noqa: F401
+    activation,
+    dropout,
+    identity_filters,
+    local_response,
+    norm,
+    norm_relu,
+    own_gradient,
+    pointwise,
+    whitening,
+    winograd,
+    zero_channels,
+)
