@@ -10,7 +10,7 @@ PACKAGE = ROOT / "tfsc"
 
 # From the ground up: a room imports from the floors below its own, never from beside or above.
 FLOORS = (
-    {"errors", "files", "random", "hardware"},
+    {"errors", "files", "random", "hardware", "lazy"},
     {"text", "native", "command_line", "data"},
     {"layers", "augment", "optimizers", "precision", "reporting"},
     {"models", "schedules", "exports"},

@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tfsc import __version__
-from tfsc.command_line.flagfile import Argument, expand
+from tfsc.command_line.flagfile import Argument, expand, shipped
 from tfsc.errors import RecipeError, shown
 from tfsc.recipe import Recipe, settings
 
@@ -94,6 +94,23 @@ def test_the_home_directory_may_be_written_as_a_tilde(monkeypatch, tmp_path):
 def test_files_of_other_systems_are_read(content):
     _write(a=content)
     assert _words("--flagfile=a.flags") == ["--wd=0.1", "--seed=3"]
+
+
+@pytest.mark.parametrize("name", ["seeds/000-type2.flags", "flags/seeds/000-type2.flags"])
+def test_a_file_that_is_not_there_is_looked_for_among_those_that_are_shipped(name, directory):
+    whole = recipe_of(f"--flagfile={shipped() / 'seeds' / '000-type2.flags'}")
+    assert recipe_of(f"--flagfile={name}") == whole != Recipe()
+    place = directory / name
+    place.parent.mkdir(parents=True)
+    place.write_text("--wd=0.5")  # one that is there counts
+    assert recipe_of(f"--flagfile={name}") == Recipe(wd=0.5)
+
+
+@pytest.mark.parametrize(
+    "name", ["seeds/no.flags", "../flags/digits.flags", "seeds", "/digits.flags"]
+)
+def test_nothing_else_is_taken_for_a_shipped_file(name):
+    assert _refusal(f"--flagfile={name}").startswith(f"--flagfile={name}: ")
 
 
 def test_a_value_may_stand_on_the_next_line():

@@ -5,37 +5,18 @@ depends on (seed, sample number), or on (seed, example, epoch), alone: not on th
 in, the device, or XLA.
 """
 
-from tfsc.augment.crop import ReflectCrop
-from tfsc.augment.flip import AlternatingFlip, RandomFlip
-from tfsc.augment.separable import SeparableChain
-from tfsc.augment.shift import RandomShift
+from tfsc.lazy import attributes
 
-_FLIPS = {"random": RandomFlip, "alternating": AlternatingFlip}
+_NAMES = {
+    "RandomShift": "shift",
+    "ReflectCrop": "crop",
+    "RandomFlip": "flip",
+    "AlternatingFlip": "flip",
+    "SeparableAugmentation": "separable",
+    "SeparableChain": "separable",
+    "build": "builder",
+}
 
+__all__ = [*_NAMES]
 
-def build(
-    shift: float,
-    flip: bool,
-    seed: int,
-    crop: int = 0,
-    flip_mode: str = "random",
-    native: bool = False,
-) -> SeparableChain:
-    """A crop by whole pixels, a sub-pixel shift, then a left-right flip, in one pass.
-
-    Args:
-        shift: factor of `RandomShift`; 0: none.
-        flip: whether half of the images are mirrored.
-        seed: of all draws.
-        crop: size of `ReflectCrop`; 0: none.
-        flip_mode: "random" or "alternating".
-        native: whether it is computed in C++.
-    """
-    layers = []
-    if crop > 0:
-        layers.append(ReflectCrop(crop, seed=seed))
-    if shift > 0:
-        layers.append(RandomShift(shift, seed=seed))
-    if flip:
-        layers.append(_FLIPS[flip_mode](seed=seed))
-    return SeparableChain(layers, native=native)
+__getattr__, __dir__ = attributes(__name__, _NAMES)

@@ -4,7 +4,8 @@ absl itself hangs on a device or a FIFO, follows files that include each other u
 until its stack is full, and forgets from which line a flag came. The rules for valid files are
 absl's (`FlagValues.read_flags_from_files`): one flag a line, taken where `--flagfile=` stands, so
 that the last of several values counts; blank lines and lines that start with # or // are skipped;
-a line `--flagfile=PATH` includes another file; paths are relative to the working directory.
+a line `--flagfile=PATH` includes another file; paths are relative to the working directory, and
+one that is not there is looked for among the flagfiles that tfsc ships (`seeds/000-type1.flags`).
 """
 
 import os
@@ -117,7 +118,7 @@ class _Reader:
         if self._files > _MOST_FILES:
             raise ValueError(f"must be one of at most {_MOST_FILES} flagfiles in all")
         try:
-            data, identity = _read_regular(_home_expanded(path), _MIB + 1)
+            data, identity = _read_regular(_found(path), _MIB + 1)
         except OSError as error:
             raise ValueError(error.strerror or "cannot be read") from None
         self._bytes += len(data)
@@ -128,6 +129,24 @@ class _Reader:
         except UnicodeDecodeError as error:
             raise ValueError(f"must be UTF-8 text, is not at byte {error.start + 1}") from None
         return text.replace("\r\n", "\n").replace("\r", "\n"), identity
+
+
+def shipped() -> Path:
+    """The folder of the flagfiles that come with tfsc, installed or in a checkout."""
+    package = Path(__file__).parent.parent
+    installed = package / "flagfiles"
+    return installed if installed.is_dir() else package.parent / "flags"
+
+
+def _found(path: str) -> Path:
+    """The file that a path names: the one that is there, else the one that is shipped."""
+    here = _home_expanded(path)
+    if here.is_absolute() or ".." in here.parts or os.path.lexists(here):
+        return here
+    # As in the checkout, where the folder's name is part of it.
+    inside = Path(*here.parts[1:]) if here.parts[:1] == ("flags",) else here
+    there = shipped() / inside
+    return there if there.is_file() else here
 
 
 def _home_expanded(path: str) -> Path:

@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from tfsc import augment
+from tfsc.augment.builder import build as build_augmentation
 from tfsc.data.batch_plan import BatchPlan
 from tfsc.data.examples import Source
 from tfsc.data.pipeline import TrainingPipeline
@@ -67,7 +67,7 @@ def build_learner(
     )
     learner = Learner(
         build_network(recipe, data.train, classes, winograd, fused_norm),
-        augment.build(
+        build_augmentation(
             recipe.shift,
             recipe.flip,
             recipe.seed,
