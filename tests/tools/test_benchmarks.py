@@ -1,5 +1,6 @@
 """The benchmarks of tools/: each runs on a tiny network; what is judged is their arithmetic."""
 
+import contextlib
 import csv
 import json
 import subprocess
@@ -16,7 +17,7 @@ import cost_growth
 import measure
 import profile_step
 import pytest
-import tensorflow as tf
+from eager import eagerly
 from native_operations import needs_operations
 
 TOOLS = Path(bench_train.__file__).parent
@@ -162,9 +163,8 @@ class TestTrain:
 @pytest.fixture
 def graphs(request):
     """Whether what the tools time is traced, as they do, or runs operation by operation."""
-    tf.config.run_functions_eagerly(not request.param)
-    yield request.param
-    tf.config.run_functions_eagerly(False)
+    with contextlib.nullcontext() if request.param else eagerly():
+        yield request.param
 
 
 # Tracing takes most of the time. Short form: the same without; real runs trace the same steps.
