@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import numpy_layers as reference
 import pytest
+from planned import planned
 
 from tfsc.data.examples import Examples
 from tfsc.errors import DataError
@@ -33,8 +34,7 @@ def _build(*model, **changes):
 
 
 def _planned(*model, winograd=False, **changes):
-    """The same without the variables' values, which take most of the time."""
-    with keras.StatelessScope(initialize_variables=False):
+    with planned():
         return registry.build(_recipe(*model, **changes), TRAIN, 4, winograd)
 
 

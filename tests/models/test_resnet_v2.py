@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras.layers import Activation, Conv2D
+from planned import planned
 
 from tfsc.models.norm import FusedBatchNormalization
 from tfsc.models.resnet_v2 import resnet_v2
@@ -27,8 +28,7 @@ def _plain(policy="float32"):
 
 
 def _planned(*arguments, **changes):
-    """A network whose variables have shapes and no values, which take most of the time."""
-    with keras.StatelessScope(initialize_variables=False):
+    with planned():
         return resnet_v2(*arguments, **changes)
 
 
