@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from eager import eagerly
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from native_operations import needs_operations
 from rounding import assert_equal_but_for_rounding
@@ -50,10 +51,10 @@ def augmented():
 def test_in_cpp_the_images_are_the_same_but_for_rounding(arguments, shape, dtype):
     images = np.random.default_rng(3).integers(0, 256, shape).astype(dtype)
     numbers = visits = tf.constant(NUMBERS[: len(images)])
-    products, native = (
-        augment.build(seed=9, native=native, **arguments)(images, numbers, visits)
-        for native in (False, True)
-    )
+    chain = augment.build(seed=9, native=True, **arguments)
+    native = chain(images, numbers, visits)
+    chain.native = False  # with the matrices that are compiled
+    products = chain(images, numbers, visits)
     assert native.dtype == tf.float32
     assert_equal_but_for_rounding(native, products)
 
@@ -61,7 +62,9 @@ def test_in_cpp_the_images_are_the_same_but_for_rounding(arguments, shape, dtype
 def test_without_the_operations_it_is_the_products(monkeypatch):
     monkeypatch.setattr(library, "is_available", lambda: False)
     chains = [augment.build(0.1, True, seed=9, native=native) for native in (False, True)]
-    np.testing.assert_array_equal(*(chain(IMAGES, NUMBERS) for chain in chains))
+    assert [chain.native for chain in chains] == [False, True]
+    with eagerly():
+        np.testing.assert_array_equal(*(chain(IMAGES, NUMBERS) for chain in chains))
 
 
 @needs_operations
@@ -85,10 +88,11 @@ def test_matrices_that_do_not_fit_are_refused():
 
 
 def test_the_chain_shifts_first_and_flips_second(augmented):
-    shifted = RandomShift(0.1)(IMAGES, NUMBERS)
-    expected = RandomFlip()(shifted, NUMBERS)
+    with eagerly():
+        shifted = RandomShift(0.1)(IMAGES, NUMBERS)
+        expected = RandomFlip()(shifted, NUMBERS)
+        other_order = SeparableChain([RandomFlip(), RandomShift(0.1)])(IMAGES, NUMBERS)
     np.testing.assert_allclose(augmented, expected, atol=1e-3)
-    other_order = SeparableChain([RandomFlip(), RandomShift(0.1)])(IMAGES, NUMBERS)
     assert np.abs(augmented - other_order).max() > 10
 
 
@@ -126,8 +130,10 @@ def test_a_graph_with_batches_of_any_size_gives_the_same_images(augmented):
 
 
 def test_another_seed_gives_other_images(augmented):
-    other = _chain(seed=1)(IMAGES, NUMBERS).numpy()
-    assert all(np.any(one != two) for one, two in zip(augmented, other, strict=True))
+    with eagerly():
+        other = _chain(seed=1)(IMAGES, NUMBERS).numpy()
+    # By more than rounding: one is compiled, the other not.
+    assert np.abs(augmented - other).max((1, 2, 3)).min() > 1
 
 
 def test_an_empty_chain_only_casts():
@@ -155,11 +161,11 @@ def test_mixed_precision_leaves_it_in_float32(policy):
 
 
 def test_gradients_reach_the_images():
-    images = tf.constant(IMAGES[:8], tf.float32)
+    images = tf.constant(IMAGES[:16], tf.float32)
     weights = tf.constant(np.random.default_rng(3).normal(size=images.shape), tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(images)
-        result = tf.reduce_sum(weights * _chain()(images, NUMBERS[:8]))
+        result = tf.reduce_sum(weights * _chain()(images, NUMBERS[:16]))
     gradient = tape.gradient(result, images)
     # The map A is linear: ⟨w, A x⟩ = ⟨Aᵀ w, x⟩.
     np.testing.assert_allclose(tf.reduce_sum(gradient * images), result, rtol=1e-3, atol=0.5)
@@ -167,18 +173,19 @@ def test_gradients_reach_the_images():
     assert np.all(gradient.numpy()[:, 4:-4, 4:-4] != 0)
 
 
-def test_the_chain_round_trips_through_its_configuration(augmented):
+def test_the_chain_round_trips_through_its_configuration():
     chain = _chain()
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(chain))
     assert [type(layer) for layer in again.layers] == [RandomShift, RandomFlip]
     assert again.get_config() == chain.get_config()
-    np.testing.assert_array_equal(again(IMAGES, NUMBERS), augmented)
+    with eagerly():
+        np.testing.assert_array_equal(again(IMAGES, NUMBERS), chain(IMAGES, NUMBERS))
 
 
 def test_it_has_no_weights_and_keeps_the_shape():
     chain = _chain()
     assert chain.compute_output_shape((None, 32, 32, 3)) == (None, 32, 32, 3)
-    chain(IMAGES[:2], NUMBERS[:2])
+    chain(IMAGES[:16], NUMBERS[:16])
     assert chain.variables == []
 
 

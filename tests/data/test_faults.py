@@ -360,18 +360,34 @@ RECORDS = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    name=st.sampled_from(DESCRIPTIONS + RECORDS),
-    cut=st.booleans(),
-    share=st.floats(0, 1, exclude_max=True),
-    bit=st.integers(0, 7),
-)
+DAMAGES = {
+    "name": st.sampled_from(DESCRIPTIONS + RECORDS),
+    "cut": st.booleans(),
+    "share": st.floats(0, 1, exclude_max=True),
+    "bit": st.integers(0, 7),
+}
+
+
+@settings(max_examples=14, deadline=None)
+@given(**DAMAGES)
 @example(name=RECORDS[0], cut=True, share=0.0, bit=0)
 @example(name=RECORDS[3], cut=False, share=0.999, bit=7)
-def test_any_bit_flipped_or_any_end_cut_off_is_refused_or_harmless(
-    prepared, digest, name, cut, share, bit
-):
+@example(name=DESCRIPTIONS[0], cut=False, share=0.5, bit=0)
+@example(name=DESCRIPTIONS[1], cut=False, share=0.5, bit=3)
+@example(name=DESCRIPTIONS[2], cut=False, share=0.5, bit=1)  # a name, or no longer one a line
+@example(name=DESCRIPTIONS[2], cut=True, share=0.5, bit=0)
+def test_any_bit_flipped_or_any_end_cut_off_is_refused_or_harmless(prepared, digest, **damage):
+    _assert_refused_or_harmless(prepared, digest, **damage)
+
+
+@pytest.mark.slow  # above, fewer of them
+@settings(max_examples=200, deadline=None)
+@given(**DAMAGES)
+def test_many_bits_flipped_and_ends_cut_off_are_refused_or_harmless(prepared, digest, **damage):
+    _assert_refused_or_harmless(prepared, digest, **damage)
+
+
+def _assert_refused_or_harmless(prepared, digest, name, cut, share, bit):
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFSC_CACHE_DIR", f"{directory}/cache")
         version = Path(directory, "toy_images", "1.0.0")

@@ -19,19 +19,19 @@ def _examples(n, *shape):
 
 # 3·3·3 and 7·5·1 bytes fill no whole number of words.
 @pytest.mark.parametrize("shape", [(8, 8, 3), (3, 3, 3), (7, 5, 1)])
-@pytest.mark.parametrize("jit", [False, True])
-def test_completed_batches_are_those_of_the_host(shape, jit):
+def test_completed_batches_are_those_of_the_host(shape):
     examples = _examples(50, *shape)
     host = TrainingPipeline(examples, 7, seed=3).batches(5, 9)
     pipeline = TrainingPipeline(examples, 7, seed=3, data_on="device")
-    complete = tf.function(pipeline.resident, jit_compile=jit)
+    functions = [tf.function(pipeline.resident, jit_compile=jit) for jit in (False, True)]
     for one, indices in zip(host, pipeline.batches(5, 9), strict=True):
         assert indices.keys() == {"index", "number", "visit"}
-        other = complete(indices)
-        assert one.keys() == other.keys()
-        for key in one:
-            assert (one[key].dtype, one[key].shape) == (other[key].dtype, other[key].shape)
-            np.testing.assert_array_equal(one[key], other[key])
+        for complete in functions:
+            other = complete(indices)
+            assert one.keys() == other.keys()
+            for key in one:
+                assert (one[key].dtype, one[key].shape) == (other[key].dtype, other[key].shape)
+                np.testing.assert_array_equal(one[key], other[key])
 
 
 def test_batches_that_are_prefetched_to_the_device_are_those_of_the_host():

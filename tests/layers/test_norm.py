@@ -34,19 +34,20 @@ def _pair(**arguments):
     return layers
 
 
-def _step(layer, maps, training=True, jit=False):
-    """Output, and gradients of a loss for the inputs and every trainable weight."""
+def _steps(layers, maps, training=True, jit=False):
+    """Each layer's output, and gradients of a loss for the inputs and every trainable weight."""
     upstream = tf.constant(np.random.default_rng(5).normal(size=maps.shape), tf.float32)
 
-    @tf.function(jit_compile=jit)
-    def step(x):
+    def step(layer, x):
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = layer(x, training=training)
             loss = tf.reduce_sum(upstream * tf.cast(y, tf.float32))
         return y, tape.gradient(loss, [x, *[w.value for w in layer.trainable_weights]])
 
-    return step(tf.constant(maps))
+    # One function of both: each that XLA compiles takes a while.
+    both = tf.function(lambda x: [step(layer, x) for layer in layers], jit_compile=jit)
+    return both(tf.constant(maps))
 
 
 def _assert_same(stock, fused, rtol, atol):
@@ -61,9 +62,7 @@ def _assert_same(stock, fused, rtol, atol):
 @pytest.mark.parametrize("scale", [True, False])
 def test_outputs_gradients_and_statistics_are_those_of_keras(scale, center, training, jit):
     stock, fused = _pair(scale=scale, center=center, momentum=0.9, epsilon=1e-2)
-    (stock_y, stock_grads), (fused_y, fused_grads) = (
-        _step(layer, _maps(), training, jit) for layer in (stock, fused)
-    )
+    (stock_y, stock_grads), (fused_y, fused_grads) = _steps((stock, fused), _maps(), training, jit)
     assert fused_y.dtype == tf.float32
     _assert_same(stock_y, fused_y, 1e-4, 1e-5)
     assert len(fused_grads) == 1 + scale + center
@@ -77,10 +76,11 @@ def test_outputs_gradients_and_statistics_are_those_of_keras(scale, center, trai
 @pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
 def test_moving_statistics_agree_after_several_steps_and_serve_inference(jit):
     stock, fused = _pair(momentum=0.7)
-    for layer in (stock, fused):
-        step = tf.function(lambda x, layer=layer: layer(x, training=True), jit_compile=jit)
-        for seed in range(8):
-            step(tf.constant(_maps(seed)))
+    both = tf.function(
+        lambda x: [layer(x, training=True) for layer in (stock, fused)], jit_compile=jit
+    )
+    for seed in range(8):
+        both(tf.constant(_maps(seed)))
     # 0.7⁸ = 6 % of the initial values are left: an error of the update would show.
     _assert_same(stock.moving_mean.value, fused.moving_mean.value, 1e-4, 1e-5)
     _assert_same(stock.moving_variance.value, fused.moving_variance.value, 1e-4, 1e-5)
@@ -120,9 +120,7 @@ def test_a_frozen_layer_uses_its_moving_statistics_even_in_training():
 def test_mixed_bfloat16_keeps_maps_in_16_bits_and_variables_in_32(training, jit):
     keras.config.set_dtype_policy("mixed_bfloat16")
     stock, fused = _pair(momentum=0.5)
-    (stock_y, stock_grads), (fused_y, fused_grads) = (
-        _step(layer, _maps(), training, jit) for layer in (stock, fused)
-    )
+    (stock_y, stock_grads), (fused_y, fused_grads) = _steps((stock, fused), _maps(), training, jit)
     assert fused_y.dtype == tf.bfloat16
     assert {w.dtype for w in fused.weights} == {"float32"}
     # bfloat16 has 8 bits: 20 + noise is rounded to 1/16 before either layer sees it.
@@ -139,8 +137,8 @@ def test_a_single_value_a_channel_gives_the_offset_and_no_nan(jit, policy):
     keras.config.set_dtype_policy(policy)
     stock, fused = _pair(momentum=0.5)
     maps = _maps(shape=(1, 1, 1, 3))
-    for layer in (stock, fused):
-        y, gradients = _step(layer, maps, jit=jit)
+    both = (stock, fused)
+    for layer, (y, gradients) in zip(both, _steps(both, maps, jit=jit), strict=True):
         # The value is its own mean.
         np.testing.assert_allclose(
             tf.cast(y, tf.float32).numpy().ravel(), layer.beta, rtol=0.01, atol=1e-5

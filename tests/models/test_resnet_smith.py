@@ -9,6 +9,7 @@ import numpy_layers as reference
 import pytest
 import tensorflow as tf
 from keras.layers import Conv2D, Dense
+from planned import planned
 
 from tfsc.layers.norm import FusedBatchNormalization
 from tfsc.models.resnet_smith import resnet_smith
@@ -22,6 +23,11 @@ def _small(input_shape=(8, 12, 3), stack_units=(1, 2), **arguments):
     return resnet_smith(input_shape, 5, stack_units, **arguments)
 
 
+def _planned(*arguments, **changes):
+    with planned():
+        return resnet_smith(*arguments, **changes)
+
+
 def _layers(network, kind):
     return [layer for layer in network.layers if isinstance(layer, kind)]
 
@@ -31,7 +37,7 @@ def _trainable(network):
 
 
 def test_resnet_56_has_as_many_parameters_as_published():
-    with_biases, without = (resnet_smith((32, 32, 3), 10, conv_bias=b) for b in ("all", "none"))
+    with_biases, without = (_planned((32, 32, 3), 10, conv_bias=b) for b in ("all", "none"))
     assert _trainable(with_biases) == 808_682
     assert _trainable(without) == 806_746
     if VECTORS.exists():
@@ -41,7 +47,7 @@ def test_resnet_56_has_as_many_parameters_as_published():
 
 
 def test_resnet_20_has_20_layers_and_its_parameters():
-    network = resnet_smith((32, 32, 3), 10, (3, 3, 3))
+    network = _planned((32, 32, 3), 10, (3, 3, 3))
     weighted = _layers(network, Conv2D) + _layers(network, Dense)
     assert len(weighted) == 6 * 3 + 2 == 20
     # Convolutions, their biases and the BatchNorms' scale and offset, block by block.
@@ -99,12 +105,12 @@ def test_every_logit_of_a_small_network_is_numpys(downsampling):
     ],
 )  # fmt: skip
 def test_biases_are_where_asked(conv_bias, without):
-    network = _small(conv_bias=conv_bias)
+    network = _planned((8, 12, 3), 5, (1, 2), conv_bias=conv_bias)
     assert {c.name for c in _layers(network, Conv2D) if not c.use_bias} == without
 
 
 def test_initial_weights_are_normal_of_variance_2_over_fan_in_and_differ_from_layer_to_layer():
-    network = _small(stack_units=(2, 3, 3))
+    network = _small(stack_units=(1, 1, 3))
     for conv in _layers(network, Conv2D)[-4:]:
         # 36,864 draws: the standard deviation is known to 0.4 %.
         kernel = conv.kernel.numpy()
@@ -121,8 +127,9 @@ def test_batchnorms_have_the_momentum_and_epsilon_asked_for():
     def values(network):
         return {(n.momentum, n.epsilon) for n in _layers(network, FusedBatchNormalization)}
 
-    assert values(_small()) == {(0.95, 1e-5)}
-    assert values(_small(bn_momentum=0.999, bn_epsilon=0.01)) == {(0.999, 0.01)}
+    small = (8, 12, 3), 5, (1, 2)
+    assert values(_planned(*small)) == {(0.95, 1e-5)}
+    assert values(_planned(*small, bn_momentum=0.999, bn_epsilon=0.01)) == {(0.999, 0.01)}
 
 
 @pytest.mark.parametrize("size", [7, 5])

@@ -79,9 +79,10 @@ def test_it_follows_numpy_for_twenty_steps_and_the_rest_its_own_rule(options, mo
     optimizer = Muon(RATE, rest=rest, weight_decay=0.2, global_clipnorm=2.0, **groups, **options)
     optimizer.build(variables)
     reference = {name: option for name, option in options.items() if name != "momentum"}
+    step = tf.function(lambda *each: optimizer.apply(each, variables), autograph=False)
     for k in range(STEPS):
         gradients = _draw(rng)
-        optimizer.apply([tf.constant(g, tf.float32) for g in gradients.values()], variables)
+        step(*(tf.constant(g, tf.float32) for g in gradients.values()))
         norm = np.sqrt(sum((g**2).sum() for g in gradients.values()))
         for name, g in gradients.items():
             w, g = weights[name], g * min(1, 2 / norm)

@@ -139,8 +139,9 @@ def trained(optimizer):
         with keras.name_scope(layer):
             variables.append(keras.Variable(value.astype(np.float32), name=last))
     optimizer.build(variables)
+    step = tf.function(lambda *each: optimizer.apply(each, variables), autograph=False)
     for of_step in gradients:
-        optimizer.apply([tf.constant(g, tf.float32) for g in of_step.values()], variables)
+        step(*(tf.constant(g, tf.float32) for g in of_step.values()))
     return {variable.path: variable.numpy() for variable in variables}
 
 

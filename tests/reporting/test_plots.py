@@ -38,10 +38,17 @@ def _pixels(picture, color):
     return int((np.abs(picture[..., :3] - to_rgb(color)).max(axis=-1) < 1 / 255).sum())
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """By number of epochs, the file and its pixels."""
+    folder = tmp_path_factory.mktemp("curves")
+    paths = {epochs: folder / f"{epochs}.png" for epochs in (1, 25)}
+    return {epochs: (path, _draw(path, _history(epochs))) for epochs, path in paths.items()}
+
+
 @pytest.mark.parametrize("epochs", [1, 25])
-def test_curves_are_a_png_with_training_validation_and_the_target_lines(tmp_path, epochs):
-    path = tmp_path / "curves.png"
-    picture = _draw(path, _history(epochs))
+def test_curves_are_a_png_with_training_validation_and_the_target_lines(drawn, epochs):
+    path, picture = drawn[epochs]
     assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert picture.shape == (1200, 960, 4)
     assert _pixels(picture, "tab:red") > 20
@@ -61,8 +68,8 @@ def test_averaged_weights_have_curves_of_their_own(tmp_path, epochs):
     assert _pixels(picture, "tab:purple") > 20
 
 
-def test_longer_curves_have_more_ink(tmp_path):
-    short, long = (_draw(tmp_path / "curves.png", _history(epochs)) for epochs in (2, 25))
+def test_longer_curves_have_more_ink(drawn):
+    short, long = (drawn[epochs][1] for epochs in (1, 25))
     assert _pixels(long, "tab:blue") > _pixels(short, "tab:blue")
 
 
@@ -79,9 +86,7 @@ def test_a_rate_of_zero_can_be_drawn(tmp_path):
 
 def test_a_new_picture_takes_the_place_of_the_old_and_leaves_nothing_behind(tmp_path):
     path = tmp_path / "curves.png"
-    _draw(path, _history(1))
-    before = path.read_bytes()
-    _draw(path, _history(2))
-    assert path.read_bytes() != before
+    path.write_text("the old")
+    assert _draw(path, _history(2)).shape == (1200, 960, 4)
     assert [file.name for file in tmp_path.iterdir()] == ["curves.png"]
     assert plt.get_fignums() == []  # an open figure an epoch would fill the memory

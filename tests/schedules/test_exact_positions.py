@@ -19,7 +19,7 @@ from tfsc.schedules.cyclic import Cyclic
 from tfsc.schedules.multistep import MultiStep
 from tfsc.schedules.segments import SegmentSchedule
 
-_FUZZ = settings(max_examples=40, deadline=None)
+_FUZZ = settings(max_examples=25, deadline=None)
 _STEPS_PER_EPOCH = st.integers(1, 2000) | st.sampled_from([100, 781, 390, 97])
 _LAST = 10**6  # steps of the runs below
 
@@ -36,11 +36,11 @@ def _first_step(text, per):
     return math.ceil(Fraction(text) * per)
 
 
-def _both(schedule, step):
-    """Rates before and at a step, of the table and of the graph's operations."""
-    steps = [step - 1, step]
+def _both(schedule, *changes):
+    """Rates before and at each of some steps, of the table and of the graph's operations."""
+    steps = [step + k for step in changes for k in (-1, 0)]
     in_graph = schedule(tf.constant(steps, tf.int64)).numpy()
-    return [[schedule.value(s) for s in steps], list(in_graph)]
+    return [*np.reshape([schedule.value(s) for s in steps], (-1, 2)), *in_graph.reshape(-1, 2)]
 
 
 def _jumps(text, steps_per_epoch, step, total=_LAST):
@@ -81,13 +81,13 @@ def test_restarts_come_at_the_first_step_of_their_time(number, steps_per_epoch, 
     period = Fraction(number) * steps_per_epoch
     assume(period >= 4)  # at which a rate falls between two restarts
     schedule = build(f"warm_restarts(1,{number},mult={mult},to=0.1)", steps_per_epoch, _LAST)
-    begin, length = Fraction(0), period
+    begin, length, restarts = Fraction(0), period, []
     for _ in range(10):
         begin, length = begin + length, length * mult
-        if begin > 10**9:
-            return
-        for before, at in _both(schedule, math.ceil(begin)):
-            assert before < at
+        if begin <= 10**9:
+            restarts.append(math.ceil(begin))
+    for before, at in _both(schedule, *restarts):
+        assert before < at
 
 
 @pytest.mark.parametrize("per", ["step", "epoch"])
@@ -102,7 +102,7 @@ def test_a_chain_adds_its_parts_exactly(number, per):
         moved = [(step - 1) // held * held, step]
         parts = [sum(end <= at for end in ends) for at in moved]
         for rates in _both(schedule, step):
-            assert rates == [9 if part == 5 else part for part in parts]
+            assert rates.tolist() == [9 if part == 5 else part for part in parts]
 
 
 def test_a_chain_that_fills_the_run_to_the_last_step_is_too_long():
@@ -127,17 +127,21 @@ def _reference_window(step, half, policy):
 
 
 @pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
-@pytest.mark.parametrize("half", [5, 2000, Fraction(15, 2)])
 @pytest.mark.parametrize("policy", ["triangular", "sine", "welch", "triangular2"])
-def test_a_cycle_keeps_its_digits_for_a_thousand_million_steps(half, policy, jit):
-    schedule = Cyclic(0.0, 1.0, float(half), policy)
+def test_a_cycle_keeps_its_digits_for_a_thousand_million_steps(policy, jit):
+    halves = [5, 2000, Fraction(15, 2)]
+    schedules = [Cyclic(0.0, 1.0, float(half), policy) for half in halves]
     steps = [begin + k for begin in (0, 10**6, 10**7, 2**24, 10**8, 10**9) for k in range(40)]
-    expected = [_reference_window(step, half, policy) for step in steps]
-    rates = tf.function(schedule, jit_compile=jit)(tf.constant(steps, tf.int64))
-    assert rates.dtype == tf.float32
-    np.testing.assert_allclose(rates, expected, atol=1e-6)
-    in_float64 = [schedule.value(step) for step in steps]
-    np.testing.assert_allclose(in_float64, expected, atol=1e-9)
+    # In one function: each that is compiled takes a while.
+    graph = tf.function(lambda s: [schedule(s) for schedule in schedules], jit_compile=jit)
+    all_rates = graph(tf.constant(steps, tf.int64))
+    for half, schedule, rates in zip(halves, schedules, all_rates, strict=True):
+        expected = [_reference_window(step, half, policy) for step in steps]
+        assert rates.dtype == tf.float32
+        np.testing.assert_allclose(rates, expected, atol=1e-6, err_msg=f"{half=}")
+        if not jit:
+            in_float64 = [schedule.value(step) for step in steps]
+            np.testing.assert_allclose(in_float64, expected, atol=1e-9, err_msg=f"{half=}")
 
 
 _LONG = [
@@ -197,7 +201,7 @@ def test_a_milestone_holds_its_time_when_epochs_change_their_steps(number, befor
         SegmentSchedule(f"[1,0]const[2,{number}]", before),
     ):
         for rates in _both(ByEpoch(inner, stages), step):
-            assert rates == [1, 2]
+            assert rates.tolist() == [1, 2]
 
 
 def test_an_epoch_of_many_steps_holds_its_rate_to_its_end():
@@ -205,4 +209,4 @@ def test_an_epoch_of_many_steps_holds_its_rate_to_its_end():
     inner = PerEpoch(MultiStep(1.0, [390 * 4.0], gamma=2.0), 390)
     schedule = ByEpoch(inner, [(0, 0, 390), (390 * 3, 3, 781)])
     for rates in _both(schedule, 390 * 3 + 781):
-        assert rates == [1, 2]
+        assert rates.tolist() == [1, 2]

@@ -1,5 +1,6 @@
 """The benchmarks of tools/: each runs on a tiny network; what is judged is their arithmetic."""
 
+import contextlib
 import csv
 import json
 import subprocess
@@ -16,6 +17,7 @@ import cost_growth
 import measure
 import profile_step
 import pytest
+from eager import eagerly
 from native_operations import needs_operations
 
 TOOLS = Path(bench_train.__file__).parent
@@ -158,7 +160,34 @@ class TestTrain:
         assert str(tmp_path / "python") in capsys.readouterr().err
 
 
-def test_input_is_timed_four_ways_and_in_a_step(monkeypatch, tmp_path, capsys):
+@pytest.fixture
+def graphs(request):
+    """Whether what the tools time is traced, as they do, or runs operation by operation."""
+    with contextlib.nullcontext() if request.param else eagerly():
+        yield request.param
+
+
+# Tracing takes most of the time. Short form: the same without; real runs trace the same steps.
+eager_or_graphs = pytest.mark.parametrize(
+    "graphs",
+    [pytest.param(False, id="eager"), pytest.param(True, id="graphs", marks=pytest.mark.slow)],
+    indirect=True,
+)
+
+
+@eager_or_graphs
+@pytest.mark.filterwarnings("ignore:Even though.*run_functions_eagerly")  # tf.data traces anyway
+def test_input_is_timed_four_ways_and_in_a_step(graphs, monkeypatch, tmp_path, capsys):
+    if not graphs:
+        in_graph = bench_input._in_graph
+
+        def finished_once(dataset, finish):
+            """The batches are taken as ever, but only one is augmented: 20 ms each, untraced."""
+            images = finish(next(iter(dataset)))
+            return in_graph(dataset, lambda _: images)
+
+        monkeypatch.setattr(bench_input, "_in_graph", finished_once)
+        monkeypatch.setattr(bench_input, "BATCH", 4)
     out = tmp_path / "input.json"
     flags = ("--dataset=digits", "--rounds=1", "--seconds=0.02", "--steps=1", "--stack_units=1")
     assert _run(monkeypatch, bench_input, *flags, f"--out={out}") == 0
@@ -273,7 +302,8 @@ def test_a_start_that_fails_is_an_error(monkeypatch, capsys):
     assert "ended with exit code 2" in capsys.readouterr().err
 
 
-def test_a_wide_network_is_timed_beside_a_matrix_product(monkeypatch, tmp_path):
+@eager_or_graphs
+def test_a_wide_network_is_timed_beside_a_matrix_product(graphs, monkeypatch, tmp_path):
     monkeypatch.setattr(bench_wide, "SIDE", 64)
     out = tmp_path / "wide.json"
     assert _run(monkeypatch, bench_wide, "--batch_size=4", "--rounds=1", f"--out={out}") == 0

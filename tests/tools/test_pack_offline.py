@@ -1,6 +1,7 @@
 """pack_offline.py and the unpack.py it writes: tiny wheels, tiny pieces, a real training."""
 
 import hashlib
+import importlib.util
 import io
 import json
 import lzma
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from pathlib import Path
 
 import offline_wheels
 import pack_offline
@@ -215,9 +217,39 @@ def test_unpacked_are_tracked_files_the_dataset_and_packages_that_import(tmp_pat
     assert said.stdout.split() == ["here", str(tmp_path / "data")], said.stderr
 
 
-def test_packages_go_into_a_virtual_environment_where_python_can(tmp_path, pack):
+PIP = importlib.util.find_spec("pip")
+# Python's own ensurepip takes four seconds to compile the pip that it brings.
+LINKED_PIP = (
+    PIP
+    and f"""
+import pathlib, subprocess
+def run(line, *, run=subprocess.run, **options):
+    if line[1:3] != ["-m", "venv"]:
+        return run(line, **options)
+    made = run([*line, "--without-pip"], **options)
+    (packages,) = pathlib.Path(line[3]).glob("lib/python*/site-packages")
+    (packages / "pip").symlink_to({str(Path(PIP.origin).parent)!r})
+    return made
+subprocess.run = run
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    [
+        pytest.param(
+            f"exec({LINKED_PIP!r})",
+            id="pip linked",
+            marks=pytest.mark.skipif(PIP is None, reason="pip is not installed"),
+        ),
+        # Short form: the line above.
+        pytest.param("pass", id="ensurepip", marks=pytest.mark.slow),
+    ],
+)
+def test_packages_go_into_a_virtual_environment_where_python_can(tmp_path, pack, lacking):
     hostile = {**os.environ, "PIP_USER": "1", "PIP_REQUIRE_HASHES": "1"}
-    result = _unpack(pack[0], tmp_path, env=hostile)
+    result = _unpack(pack[0], tmp_path, lacking=lacking, env=hostile)
     assert result.returncode == 0, result.stderr
     words = "import toy, helper, sys; print(sys.prefix)"
     said = subprocess.run([tmp_path / "python", "-c", words], capture_output=True, text=True)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import numpy_layers as reference
 import pytest
+from planned import planned
 
 from tfsc.data.examples import Examples
 from tfsc.errors import DataError
@@ -32,6 +33,11 @@ def _build(*model, **changes):
     return build_network(_recipe(*model, **changes), TRAIN, classes=4)
 
 
+def _planned(*model, winograd=False, **changes):
+    with planned():
+        return build_network(_recipe(*model, **changes), TRAIN, 4, winograd)
+
+
 def test_the_registry_has_exactly_the_models_that_a_recipe_may_name():
     assert set(NETWORKS) == set(settings()["model"].choices)
 
@@ -46,7 +52,7 @@ def test_each_network_maps_raw_images_to_logits(name):
 
 
 def test_resnet_v2_is_built_as_the_recipe_says():
-    network = _build(
+    network = _planned(
         shortcut_kernels=(1, 5),
         pooling="none",
         shortcut_preactivation="all",
@@ -64,19 +70,19 @@ def test_resnet_v2_is_built_as_the_recipe_says():
     assert activation is keras.activations.silu
     assert network.get_layer("stem_conv").kernel_regularizer.l2 == 0.5
     assert "stack1_unit1_add" not in names and "stack2_unit0_add" not in names
-    pooled = _build(pooling="avg")
+    pooled = _planned(pooling="avg")
     assert "pool" in {layer.name for layer in pooled.layers}
 
 
 def test_resnet_smith_is_built_as_the_recipe_says():
-    network = _build("resnet_smith", conv_bias="standard", downsampling="tensorflow")
+    network = _planned("resnet_smith", conv_bias="standard", downsampling="tensorflow")
     assert network.get_layer("stack1_unit0_shortcut").pool_size == (2, 2)
     assert network.get_layer("stack0_unit0_conv1").use_bias
     assert not network.get_layer("stack1_unit0_conv1").use_bias
 
 
 def test_wide_resnet_is_built_as_the_recipe_says():
-    network = _build("wide_resnet", width=3)
+    network = _planned("wide_resnet", width=3)
     assert network.get_layer("stack1_unit0_conv1").filters == 16 * 2 * 3
 
 
@@ -92,7 +98,7 @@ def test_airbench_is_built_as_the_recipe_says():
     images = keras.Model(fewer.input, fewer.get_layer("scale").output)(TRAIN.images[:7]).numpy()
     kernel = fewer.get_layer("whitening").kernel
     np.testing.assert_allclose(kernel, whitening_kernel(images), rtol=1e-3, atol=1e-3)
-    trained = _build("airbench", whiten_images=0)
+    trained = _planned("airbench", whiten_images=0)
     assert trained.get_layer("stem_conv").kernel.shape == (2, 2, 3, 24)
 
 
@@ -137,7 +143,7 @@ def test_each_network_may_have_airbenchs_stem_identity_and_logit_scale(name):
 )
 def test_winograd_replaces_3x3_convolutions(name, others):
     def kinds(winograd):
-        network = build_network(_recipe(name), TRAIN, 4, winograd)
+        network = _planned(name, winograd=winograd)
         threes = [x for x in network.layers if getattr(x, "kernel_size", 0) == (3, 3)]
         return [isinstance(layer, WinogradConv2D) for layer in threes]
 
@@ -157,7 +163,7 @@ _OWN = {
 @pytest.mark.parametrize("name", _OWN)
 def test_batchnorms_are_the_networks_own_unless_the_recipe_says_otherwise(name):
     def values(**changes):
-        network = _build(name, **changes)
+        network = _planned(name, **changes)
         norms = [layer for layer in network.layers if isinstance(layer, FusedBatchNormalization)]
         return {(norm.momentum, norm.epsilon) for norm in norms}
 
@@ -167,7 +173,7 @@ def test_batchnorms_are_the_networks_own_unless_the_recipe_says_otherwise(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_what_all_networks_take_reaches_each(name):
-    network = _build(name, dropout=0.25, seed=3, l2=0.5, activation="silu", input_scale=255.0)
+    network = _planned(name, dropout=0.25, seed=3, l2=0.5, activation="silu", input_scale=255.0)
     assert network.name == name
     dropout = network.get_layer("dropout")
     assert (dropout.rate, dropout.seed) == (0.25, 3)
@@ -190,7 +196,7 @@ def test_a_keras_file_of_each_network_gives_its_logits(name, tmp_path):
     np.testing.assert_array_equal(loaded(TRAIN.images, training=False), expected)
     # Names come from the recipe alone, not from what was built before.
     names = [layer.name for layer in loaded.layers]
-    assert names == [layer.name for layer in _build(name, dropout=0.5).layers]
+    assert names == [layer.name for layer in _planned(name, dropout=0.5).layers]
 
 
 @pytest.mark.parametrize(
