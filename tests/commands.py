@@ -61,14 +61,7 @@ def call_warm(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedPr
     """
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder) / name for name in ("stdout", "stderr")]
-        for path in outputs:
-            path.touch()
-        process = _WARM.Process(
-            target=_run_here, args=(f"tfsc.{module}", arguments, cwd, environment(), outputs)
-        )
-        # As a command imports TensorFlow: it reads this once.
-        with unittest.mock.patch.dict(os.environ, TF_CPP_MIN_LOG_LEVEL="1"):
-            process.start()
+        process = start_warm(module, *arguments, cwd=cwd, outputs=outputs)
         process.join(300)
         if process.exitcode is None:
             process.kill()
@@ -76,6 +69,21 @@ def call_warm(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedPr
             raise subprocess.TimeoutExpired(module, 300)
         texts = [path.read_text(encoding="utf-8") for path in outputs]
         return subprocess.CompletedProcess(command(module, *arguments), process.exitcode, *texts)
+
+
+def start_warm(
+    module: str, *arguments: str, cwd: Path, outputs: list[Path]
+) -> multiprocessing.process.BaseProcess:
+    """The process of `call_warm`, started; what it says goes to the two files."""
+    for path in outputs:
+        path.touch()
+    process = _WARM.Process(
+        target=_run_here, args=(f"tfsc.{module}", arguments, cwd, environment(), outputs)
+    )
+    # As a command imports TensorFlow: it reads this once.
+    with unittest.mock.patch.dict(os.environ, TF_CPP_MIN_LOG_LEVEL="1"):
+        process.start()
+    return process
 
 
 def _run_here(module, arguments, cwd, variables, outputs) -> None:

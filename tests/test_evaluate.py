@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
-from commands import TINY, call, call_warm, metrics
+from commands import TINY, call_warm, metrics
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def run(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(run) -> dict:
-    result = call("evaluate", "--export=run/export", cwd=run.parent)
+    result = call_warm("evaluate", "--export=run/export", cwd=run.parent)
     assert result.returncode == 0, result.stderr
     assert "flip-TTA" in result.stdout and "6-view TTA" in result.stdout
     return json.loads((run / "evaluation" / "evaluation.json").read_text())

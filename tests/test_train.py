@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import time
 from pathlib import Path
 
@@ -17,9 +16,8 @@ from commands import (
     assert_same_run,
     call,
     call_warm,
-    command,
-    environment,
     metrics,
+    start_warm,
 )
 
 
@@ -114,25 +112,20 @@ def test_a_listening_port_would_be_seen():
 def test_a_replay_of_recipe_flags_that_is_stopped_and_resumed_has_the_same_bits(finished, fault):
     folder = finished.parent
     arguments = ("--flagfile=run/recipe.flags", "--run_dir=stopped")
-    with (folder / "stopped.txt").open("w") as output:
-        process = subprocess.Popen(
-            command("train", *arguments),
-            cwd=folder,
-            env=environment(),
-            stdout=output,
-            stderr=output,
-        )
-        deadline = time.monotonic() + 120
-        while not (folder / "stopped/metrics.csv").exists():
-            assert process.poll() is None, (folder / "stopped.txt").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        assert _listening_ports(process.pid) == set()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(120) == 143, (folder / "stopped.txt").read_text()
+    outputs = [folder / "stopped.out", folder / "stopped.err"]
+    process = start_warm("train", *arguments, cwd=folder, outputs=outputs)
+    deadline = time.monotonic() + 120
+    while not (folder / "stopped/metrics.csv").exists():
+        assert process.is_alive(), outputs[1].read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert _listening_ports(process.pid) == set()
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(120)
+    assert process.exitcode == 143, outputs[1].read_text()
     summary = json.loads((folder / "stopped/summary.json").read_text())
     assert summary["status"] == "interrupted"
-    assert "Traceback" not in (folder / "stopped.txt").read_text()
+    assert "Traceback" not in outputs[1].read_text()
     result = call_warm("train", *arguments, cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "resuming after step" in result.stdout

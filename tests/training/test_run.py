@@ -89,55 +89,97 @@ def _stop_at(monkeypatch, hook, call):
     monkeypatch.setattr(StopOnSignal, hook, counted)
 
 
-@pytest.mark.parametrize(
-    ("hook", "call", "step"),
-    [
-        ("on_train_batch_end", 1, 1),  # the very first step
-        ("on_train_batch_end", 6, 6),  # inside the second epoch
-        ("on_train_batch_end", 4, 4),  # the last step of an epoch, before its evaluation
-        ("on_test_batch_end", 1, 4),  # inside an evaluation
-    ],
+# Where a run is stopped, one after the other: hook, which call of it in that start, step.
+_STOPS = (
+    ("on_train_batch_end", 1, 1),  # the very first step
+    ("on_train_batch_end", 3, 4),  # the last step of an epoch, before its evaluation
+    ("on_test_batch_end", 1, 4),  # inside an evaluation
+    ("on_train_batch_end", 2, 6),  # inside the second epoch
 )
-def test_stopped_anywhere_it_resumes_to_the_same_bits(
-    whole, tmp_path, monkeypatch, hook, call, step
-):
-    recipe = _recipe(tmp_path / "run")
-    with monkeypatch.context() as patch:
-        _stop_at(patch, hook, call)
-        with pytest.raises(Interrupted):
-            run_module.run(recipe)
-    assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "interrupted"
-    assert (tmp_path / f"run/checkpoints/step-{step:08d}.json").exists()
-    summary = run_module.run(recipe)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """Run directories after each of `_STOPS`; the run is the same one, resumed after each."""
+    folder = tmp_path_factory.mktemp("stopped")
+    recipe, copies = _recipe(folder / "run"), []
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(run_module, "plot_curves", _written)
+        for number, (hook, call, _) in enumerate(_STOPS):
+            with monkeypatch.context() as patch, pytest.raises(Interrupted):
+                _stop_at(patch, hook, call)
+                run_module.run(recipe)
+            copies.append(shutil.copytree(folder / "run", folder / f"after-{number}"))
+    return copies
+
+
+def test_stopped_anywhere_it_resumes_to_the_same_bits(whole, stopped, tmp_path):
+    for folder, (_, _, step) in zip(stopped, _STOPS, strict=True):
+        assert json.loads((folder / "summary.json").read_text())["status"] == "interrupted"
+        assert (folder / f"checkpoints/step-{step:08d}.json").exists()
+    shutil.copytree(stopped[-1], tmp_path / "run")
+    summary = run_module.run(_recipe(tmp_path / "run"))
     assert summary["status"] == "done"
     assert summary["joules"] is summary["gpu_utilization"] is None  # there is no GPU
     assert_same_run(whole, tmp_path / "run")
+    log = (tmp_path / "run/train.log").read_text()
+    resumed = [int(step) for step in re.findall(r"resuming after step (\d+)", log)]
+    assert resumed == [step for _, _, step in _STOPS]
 
 
-def test_of_many_epochs_tensorboard_gets_windows_with_their_extremes(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "Windows", functools.partial(Windows, most=2))
-    recipe = _plain(tmp_path / "run", epochs=3, validate_every=2)
-    with monkeypatch.context() as patch:
-        _stop_at(patch, "on_train_batch_end", 6)  # in the second epoch, inside a window
-        with pytest.raises(Interrupted):
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory):
+    """A run of four epochs, stopped in its third, and after how many epochs it was drawn, by start.
+
+    Of its many epochs TensorBoard gets two windows; it is evaluated after every other one.
+    """
+    path, drawn = tmp_path_factory.mktemp("long") / "run", ([], [])
+    recipe = _plain(path, epochs=4, validate_every=2)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(run_module, "Windows", functools.partial(Windows, most=2))
+
+        def drawing(into):
+            monkeypatch.setattr(
+                run_module, "plot_curves", lambda _, rows, *__: into.append(len(rows))
+            )
+
+        with monkeypatch.context() as patch, pytest.raises(Interrupted):
+            drawing(drawn[0])
+            patch.setattr(run_module, "SECONDS_BETWEEN_DRAWINGS", 0)
+            _stop_at(patch, "on_train_batch_end", 10)
             run_module.run(recipe)
-    run_module.run(recipe)
-    table = pd.read_csv(tmp_path / "run/metrics.csv")
-    events = EventAccumulator(str(tmp_path / "run/events"), size_guidance={"tensors": 0})
+        drawing(drawn[1])
+        monkeypatch.setattr(run_module, "SECONDS_BETWEEN_DRAWINGS", 1e6)  # no machine is too slow
+        run_module.run(recipe)
+    return path, drawn
+
+
+def test_of_many_epochs_tensorboard_gets_windows_with_their_extremes(long_run):
+    path, _ = long_run
+    table = pd.read_csv(path / "metrics.csv")
+    events = EventAccumulator(str(path / "events"), size_guidance={"tensors": 0})
     events.Reload()
 
     def shown(tag):
         return [(e.step, e.tensor_proto.float_val[0]) for e in events.Tensors(f"epoch/{tag}")]
 
     losses = table["train_loss"]
+    assert losses.nunique() == 4
     for tag, values in (
-        ("train_loss", (losses[:2].mean(), losses[2])),
-        ("train_loss_min", (losses[:2].min(), losses[2])),
-        ("train_loss_max", (losses[:2].max(), losses[2])),
-        ("val_loss", table["val_loss"][1:]),  # not evaluated after the first epoch
+        ("train_loss", (losses[:2].mean(), losses[2:].mean())),
+        ("train_loss_min", (losses[:2].min(), losses[2:].min())),
+        ("train_loss_max", (losses[:2].max(), losses[2:].max())),
+        ("val_loss", table["val_loss"][[1, 3]]),  # not evaluated after the others
     ):
-        expected = list(zip((8, 12), values, strict=True))
+        expected = list(zip((8, 16), values, strict=True))
         assert shown(tag) == [(step, pytest.approx(value)) for step, value in expected]
+
+
+def test_curves_are_drawn_in_the_end_and_now_and_then(long_run):
+    """A drawing takes longer than an epoch of these, and shows no more than the last one does."""
+    _, (first, second) = long_run
+    assert first == [1, 2]  # not once more when stopped
+    assert second == [2, 4]  # anew, as a kill may have come before the picture; then the last
 
 
 def test_the_record_is_complete_after_a_kill_between_checkpoint_and_tables(whole, tmp_path):
@@ -220,22 +262,19 @@ def test_steps_end_the_run_inside_an_epoch(tmp_path):
     assert not (tmp_path / "run/export").exists()
 
 
-def test_steps_per_execution_does_not_change_the_run(whole, tmp_path, fault):
-    run_module.run(_recipe(tmp_path / "run", steps_per_execution=3))  # 4 is no multiple of 3
-    assert_same_run(whole, tmp_path / "run")
-    fault("sameness", "steps_per_execution=3 instead of 1", "no bit differs")
-
-
-def test_where_the_data_lies_does_not_change_the_run(whole, tmp_path, monkeypatch, fault):
+def test_where_the_data_lies_and_steps_per_execution_do_not_change_the_run(
+    whole, tmp_path, monkeypatch, fault
+):
     """Begun on the device, stopped inside the second epoch, resumed with prefetching."""
     recipe = _recipe(tmp_path / "run", data_on="device", steps_per_execution=3)
     with monkeypatch.context() as patch:
-        _stop_at(patch, "on_train_batch_end", 3)
+        _stop_at(patch, "on_train_batch_end", 3)  # 4 is no multiple of 3
         with pytest.raises(Interrupted):
             run_module.run(recipe)
     assert (tmp_path / "run/checkpoints/step-00000007.json").exists()
     run_module.run(recipe.replace(data_on="prefetch"))
     assert_same_run(whole, tmp_path / "run")
+    fault("sameness", "steps_per_execution=3 instead of 1", "no bit differs")
     fault(
         "sameness",
         "data_on=device, stopped, resumed with data_on=prefetch, instead of host",
@@ -337,23 +376,6 @@ def test_a_run_that_is_done_or_anothers_is_found_so_before_anything_is_built(
     assert "done already, validation accuracy 0." in capsys.readouterr().out
     with pytest.raises(RunDirectoryError, match=r"wd: 0\.19, 0\.3"):
         run_module.run(_recipe(whole, wd=0.3))
-
-
-def test_curves_are_drawn_in_the_end_and_now_and_then(tmp_path, monkeypatch):
-    """A drawing takes longer than an epoch of these, and shows no more than the last one does."""
-    drawn = []
-    monkeypatch.setattr(run_module, "plot_curves", lambda _, rows, *__: drawn.append(len(rows)))
-    recipe = _plain(tmp_path / "run", epochs=4)
-    with monkeypatch.context() as patch:
-        patch.setattr(run_module, "SECONDS_BETWEEN_DRAWINGS", 0)
-        _stop_at(patch, "on_train_batch_end", 10)
-        with pytest.raises(Interrupted):
-            run_module.run(recipe)
-    assert drawn == [1, 2]  # not once more when stopped
-    drawn.clear()
-    monkeypatch.setattr(run_module, "SECONDS_BETWEEN_DRAWINGS", 1e6)  # no machine is too slow
-    run_module.run(recipe)
-    assert drawn == [2, 4]  # anew, as a kill may have come before the picture; then the last
 
 
 def test_a_divergence_is_on_record_also_where_its_curves_cannot_be_drawn(tmp_path, monkeypatch):
@@ -517,12 +539,9 @@ def test_a_run_killed_before_its_end_exports_when_started_again(tmp_path, monkey
     assert (tmp_path / "run/export/saved_model/saved_model.pb").exists()
 
 
-def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(whole, tmp_path, monkeypatch):
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(whole, stopped, tmp_path):
     recipe = _recipe(tmp_path / "run")
-    with monkeypatch.context() as patch:
-        _stop_at(patch, "on_train_batch_end", 6)
-        with pytest.raises(Interrupted):
-            run_module.run(recipe)
+    shutil.copytree(stopped[-1], tmp_path / "run")
     (damaged,) = (tmp_path / "run/checkpoints").glob("step-00000006-*.npz")
     damaged.write_bytes(damaged.read_bytes()[:1000])
     run_module.run(recipe)
@@ -530,15 +549,12 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(whole, tmp_path,
     log = (tmp_path / "run/train.log").read_text()
     assert log.count("warning: ") == 1
     assert f"checkpoint {damaged} is damaged: its digest differs; going on from" in log
-    assert "resuming after step 4 of 8" in log
+    assert log.count("resuming after step 4 of 8") == 3  # twice before
 
 
-def test_damaged_checkpoints_are_not_trained_over(whole, tmp_path, monkeypatch):
+def test_damaged_checkpoints_are_not_trained_over(stopped, tmp_path):
     recipe = _recipe(tmp_path / "run")
-    with monkeypatch.context() as patch:
-        _stop_at(patch, "on_train_batch_end", 5)
-        with pytest.raises(Interrupted):
-            run_module.run(recipe)
+    shutil.copytree(stopped[-1], tmp_path / "run")
     for path in (tmp_path / "run/checkpoints").glob("*.npz"):
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(RunDirectoryError, match="Nothing was deleted"):

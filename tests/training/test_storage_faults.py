@@ -1,6 +1,5 @@
 """A disk or quota that runs out at a chosen file, by the kernel's own limit on file sizes."""
 
-import functools
 import json
 import re
 import resource
@@ -19,9 +18,8 @@ from tfsc.training import run as run_module
 from tfsc.training.checkpoint import CheckpointStore
 
 
-def _recipe(run_dir, export):
+def _recipe(run_dir):
     return Recipe(
-        export=export,
         dataset="digits",
         model="airbench",
         widths=(4,),
@@ -38,15 +36,10 @@ def _recipe(run_dir, export):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """`whole(export)`: a run with room for everything."""
-
-    @functools.cache
-    def made(export):
-        path = tmp_path_factory.mktemp("storage") / "whole"
-        run_module.run(_recipe(path, export))
-        return path
-
-    return made
+    """A run with room for everything."""
+    path = tmp_path_factory.mktemp("storage") / "whole"
+    run_module.run(_recipe(path))
+    return path
 
 
 def _drawn(path, *_):
@@ -65,26 +58,50 @@ def _no_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize(
-    ("owner", "method", "call", "path", "done"),
-    [
-        (CheckpointStore, "save", 2, "checkpoints/step-00000008-", 1),
-        (RunDirectory, "write_metrics", 2, "metrics.csv", 2),
-        # The first summary of a run says that it is running, the next two end its epochs.
-        (RunDirectory, "write_summary", 3, "summary.json", 2),
-        (StepTable, "append", 2, "steps.csv", 1),
-        (EventWriter, "flush", 3, "events/events.out.tfevents.", 1),
-        (run_module, "plot_curves", 2, "curves.png", 2),
-        (RunDirectory, "log", 3, "train.log", 2),
-        (run_module, "write_export", 1, "export", 2),
-    ],
-    ids=["checkpoint", "metrics", "summary", "steps", "events", "curves", "log", "export"],
+# What has no room in each start of one run, in which call, and how many epochs are then safe. The
+# first one ends epoch 1, those that follow train the second until there is a checkpoint of it.
+_FAULTS = (
+    (EventWriter, "flush", 3, "events/events.out.tfevents.", 1),
+    (StepTable, "append", 1, "steps.csv", 1),
+    (CheckpointStore, "save", 1, "checkpoints/step-00000008-", 1),
+    (RunDirectory, "log", 3, "train.log", 2),
+    (RunDirectory, "write_metrics", 1, "metrics.csv", 2),
+    (RunDirectory, "write_summary", 1, "summary.json", 2),
+    (run_module, "plot_curves", 1, "curves.png", 2),
+    (run_module, "write_export", 1, "export", 2),
 )
+
+
 def test_a_full_disk_stops_the_run_with_the_path_and_loses_no_epoch(
-    whole, tmp_path, monkeypatch, owner, method, call, path, done, fault
+    whole, tmp_path, monkeypatch, fault
 ):
-    if method != "plot_curves":
-        monkeypatch.setattr(run_module, "plot_curves", _drawn)
+    recipe = _recipe(tmp_path / "run")
+    for owner, method, call, path, done in _FAULTS:
+        message = _stopped_by_a_full_disk(recipe, tmp_path, owner, method, call)
+        assert message.startswith(f"{tmp_path}/run/{path}")
+        assert "File too large" in message or method == "write_export"
+        safe = f"{tmp_path}/run/checkpoints/step-{4 * done:08d}-"
+        assert f"the last good checkpoint is {safe}" in message
+        assert len(message.splitlines()) == 1
+        summary = json.loads((tmp_path / "run/summary.json").read_text())
+        assert summary["status"] == "interrupted"
+        assert not (tmp_path / "run/export").exists()
+        assert not [
+            p for p in Path(tmp_path / "run").rglob("*") if "tmp" in p.name or "partial" in p.name
+        ]
+        # These names are others each time.
+        shown = re.sub(r"(tfevents\.|cannot be written: )[^:;]*", r"\1…", message)
+        fault("storage", f"quota reached (RLIMIT_FSIZE) in {path.rstrip('-.')}", f"stops: {shown}")
+    monkeypatch.setattr(run_module, "plot_curves", _drawn)
+    run_module.run(recipe)
+    assert_same_run(whole, tmp_path / "run")
+    log = (tmp_path / "run/train.log").read_text()
+    resumed = [int(step) for step in re.findall(r"resuming after step (\d+) of 8", log)]
+    assert resumed == [4 * done for *_, done in _FAULTS]
+
+
+def _stopped_by_a_full_disk(recipe, folder, owner, method, call) -> str:
+    """What a start of the run says that had no room in this call of the method."""
     real, calls = getattr(owner, method), []
 
     def limited(*arguments, **keywords):
@@ -94,29 +111,10 @@ def test_a_full_disk_stops_the_run_with_the_path_and_loses_no_epoch(
         with _no_room():
             return real(*arguments, **keywords)
 
-    export = method == "write_export"
-    recipe = _recipe(tmp_path / "run", export)
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "plot_curves", _drawn)
         patch.setattr(owner, method, limited)
         patch.setattr(run_module, "SECONDS_BETWEEN_DRAWINGS", 0)
         with pytest.raises(StorageError) as caught:
             run_module.run(recipe)
-    message = str(caught.value)
-    assert message.startswith(f"{tmp_path}/run/{path}")
-    assert "File too large" in message or method == "write_export"
-    assert f"the last good checkpoint is {tmp_path}/run/checkpoints/step-{4 * done:08d}-" in message
-    assert len(message.splitlines()) == 1
-    summary = json.loads((tmp_path / "run/summary.json").read_text())
-    assert summary["status"] == "interrupted"
-    assert not (tmp_path / "run/export").exists()
-    assert not [
-        p for p in Path(tmp_path / "run").rglob("*") if "tmp" in p.name or "partial" in p.name
-    ]
-    said = []
-    monkeypatch.setattr(run_module._Run, "say", lambda self, line: said.append(line))
-    run_module.run(recipe)
-    assert f"resuming after step {4 * done} of 8" in said
-    assert_same_run(whole(export), tmp_path / "run")
-    # These names are others each time.
-    shown = re.sub(r"(tfevents\.|cannot be written: )[^:;]*", r"\1…", message)
-    fault("storage", f"quota reached (RLIMIT_FSIZE) in {path.rstrip('-.')}", f"stops: {shown}")
+    return str(caught.value)
