@@ -1,5 +1,6 @@
 """What every test needs: no trace of one test, or of the developer's machine, in another."""
 
+import gc
 import re
 import sys
 
@@ -23,6 +24,9 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.stash[_FOUND] = []
+    # A million objects of TensorFlow and Keras would be looked at again and again for garbage; what
+    # a run leaves behind it collects itself.
+    gc.set_threshold(100_000, 50, 1000)
 
 
 def pytest_collection_modifyitems(items):

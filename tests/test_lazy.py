@@ -27,7 +27,7 @@ def test_another_name_is_an_attribute_error():
     assert get("reader").__name__ == "tfsc.text.reader"
 
 
-def test_importing_the_parts_imports_no_tensorflow_and_using_one_does():
+def test_the_parts_and_what_reads_text_import_no_tensorflow():
     program = (
         "import sys\n"
         "from tfsc import schedules, optimizers, augment, models, layers\n"
@@ -37,7 +37,5 @@ def test_importing_the_parts_imports_no_tensorflow_and_using_one_does():
         "assert not {'tensorflow', 'keras'} & sys.modules.keys()\n"
         "schedules.parse('cosine(0.1)')\n"
         "assert not {'tensorflow', 'keras'} & sys.modules.keys()\n"
-        "schedules.Cosine\n"
-        "assert 'keras' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
