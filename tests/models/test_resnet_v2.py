@@ -151,14 +151,19 @@ def test_uint8_and_float_images_give_the_same_logits(policy):
 def test_images_are_scaled_to_0_to_1_and_centred_inside(shape, policy):
     keras.config.set_dtype_policy(policy)
     mean = np.random.default_rng(1).uniform(size=shape).astype(np.float32)
-    network = _small(mean=mean)
+    network = _planned((16, 16, 3), 5, (1, 1, 1), mean=mean)  # what scales has no variables
     scaled = keras.Model(network.input, network.get_layer("scale").output)(IMAGES)
     # In float32 under every policy: bfloat16 would round 254 to 255.
     assert scaled.dtype == tf.float32
     np.testing.assert_allclose(scaled, IMAGES / 255 - mean, atol=1e-6)
-    # All that follows sees only these; the seed gives both the same weights.
-    plain = _plain(policy)
-    for one, other in zip(plain.weights, network.weights, strict=True):
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_all_that_follows_sees_only_scaled_images(policy):
+    keras.config.set_dtype_policy(policy)
+    mean = np.random.default_rng(1).uniform(size=(16, 16, 3)).astype(np.float32)
+    network, plain = _small(mean=mean), _plain(policy)
+    for one, other in zip(plain.weights, network.weights, strict=True):  # of the same seed
         np.testing.assert_array_equal(one, other)
     np.testing.assert_allclose(
         plain(255 * (IMAGES / 255 - mean), training=False),
@@ -204,7 +209,7 @@ def test_the_activation_is_the_one_asked_for_throughout():
 
 
 def test_nothing_is_random_once_the_weights_are():
-    network = _small()
+    network = _small(stack_units=(1, 1), shortcut_kernels=(1, 1))
     for training in (False, True):
         np.testing.assert_array_equal(
             network(IMAGES, training=training), network(IMAGES, training=training)
@@ -254,7 +259,13 @@ def test_arguments_out_of_range_are_named(arguments, received):
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_a_saved_network_gives_the_same_logits(tmp_path, policy):
     keras.config.set_dtype_policy(policy)
-    network = _small(mean=IMAGES.mean(0) / 255, l2=1e-4, shortcut_preactivation="all")
+    network = _small(
+        stack_units=(1, 2),
+        shortcut_kernels=(1, 3),
+        mean=IMAGES.mean(0) / 255,
+        l2=1e-4,
+        shortcut_preactivation="all",
+    )
     network(IMAGES, training=True)  # statistics of their own
     network.save(tmp_path / "network.keras")
     # The policy is the file's, not the session's.
