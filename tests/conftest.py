@@ -43,6 +43,8 @@ def pytest_testnodedown(node):
 
 
 def pytest_sessionfinish(session):
+    # pytest looks for garbage once more, and pytest-xdist waits for that only so long.
+    gc.freeze()
     config = session.config
     if hasattr(config, "workeroutput"):
         config.workeroutput["faults"] = config.stash[_FOUND]
