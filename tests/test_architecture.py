@@ -18,7 +18,7 @@ FLOORS = (
     {"runs", "evaluation"},
     {"training"},
     {"lr_finder"},
-    {"train", "evaluate", "export", "lr_find"},  # the commands
+    {"train", "evaluate", "export", "lr_find", "repeat", "compare", "plot_runs"},  # the commands
 )
 # What a run is made of gets arguments of its own; these know what a recipe is.
 KNOW_RECIPES = {"recipe", "runs", "evaluation", "training", "lr_finder", *FLOORS[-1]}
@@ -31,7 +31,7 @@ LONG = {
     "tools/gpu_suite.py": "one program, run where nothing else of tools/ may be",
     "tools/offline/pack_offline.py": "one program",
     "tools/offline/unpack_offline.py": "one program, copied into each pack",
-    "tools/repeat.py": "one program",
+    "tfsc/repeat.py": "one program",
 }
 
 

@@ -18,6 +18,9 @@ COMMANDS = {
     "export": "export one of a run's checkpoints",
     "lr-find": "find a learning rate: range test, rules, picture",
     "schedules": "show a schedule: table and picture",
+    "repeat": "train one recipe with several seeds: mean ± sd",
+    "compare": "compare recipes that were repeated: differences, intervals, picture",
+    "plot-runs": "draw curves of several runs in one picture",
 }
 
 

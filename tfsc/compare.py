@@ -1,9 +1,9 @@
-"""Compare recipes that tools/repeat.py ran: a table of differences from the first one, a picture.
+"""Compare recipes that tfsc.repeat ran: a table of differences from the first one, a picture.
 
-    python tools/compare_repeats.py runs/base runs/no-flip runs/crop-0 --out=ablations
-    python tools/compare_repeats.py runs/epochs-* --over=epochs --out=budget
+    python -m tfsc.compare runs/base runs/no-flip runs/crop-0 --out=ablations
+    python -m tfsc.compare runs/epochs-* --over=epochs --out=budget
 
-Each directory is an --out of tools/repeat.py. Prints, as Markdown, and writes to OUT.csv for each
+Each directory is an --out of tfsc.repeat. Prints, as Markdown, and writes to OUT.csv for each
 of them: n, mean ± sd (n − 1) of --column, the difference of its mean from the first one's with the
 half-width of its 95 % confidence interval, and the flags in which its recipe differs. OUT.png shows
 every run and the means; --over puts a number of the recipe on the horizontal axis and may have
@@ -29,18 +29,15 @@ from scipy import stats
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from tfsc.errors import TfscError  # noqa: E402
-from tfsc.recipe import LEFT_TO_NETWORKS, Recipe  # noqa: E402
-from tfsc.runs.repeats import Spread, spread  # noqa: E402
-from tfsc.runs.run_directory import read_json  # noqa: E402
+from tfsc.errors import TfscError
+from tfsc.recipe import LEFT_TO_NETWORKS, Recipe
+from tfsc.runs.repeats import Spread, spread
+from tfsc.runs.run_directory import read_json
 
 
 @dataclass(frozen=True)
 class Repeats:
-    """What tools/repeat.py left in one directory."""
+    """What tfsc.repeat left in one directory."""
 
     name: str
     recipe: dict[str, str]
@@ -61,14 +58,14 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     columns = options.column.split(",")
     if len(columns) > 1 and not options.over:
-        sys.exit(f"compare_repeats: --column={options.column}: must be one column without --over")
+        sys.exit(f"tfsc.compare: --column={options.column}: must be one column without --over")
     try:
         found = [read(directory) for directory in options.repeats]
         tables = {column: compared(found, column) for column in columns}
         if options.over:
             positions = [number(repeats, options.over) for repeats in found]
     except TfscError as error:
-        sys.exit(f"compare_repeats: {error}")
+        sys.exit(f"tfsc.compare: {error}")
     for repeats in found:
         if others := [row["seed"] for row in repeats.rows if row["status"] != "done"]:
             print(f"{repeats.name}: seeds {others} are not done and count nowhere")
@@ -98,7 +95,7 @@ def read(directory: Path) -> Repeats:
     try:
         return Repeats(directory.name, dict(content["recipe"]), [dict(r) for r in content["runs"]])
     except (KeyError, TypeError, ValueError) as error:
-        raise TfscError(f"{path}: must be of tools/repeat.py. Received: {error!r}") from None
+        raise TfscError(f"{path}: must be of tfsc.repeat. Received: {error!r}") from None
 
 
 def number(repeats: Repeats, name: str) -> float:

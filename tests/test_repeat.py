@@ -1,7 +1,6 @@
-"""tools/repeat.py: a real run, and with a tfsc.train made of paper what else may happen."""
+"""tfsc.repeat: a real run, and with a tfsc.train made of paper what else may happen."""
 
 import csv
-import importlib.util
 import json
 import os
 import signal
@@ -14,11 +13,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from commands import environment
 
+from tfsc import repeat
 from tfsc.errors import Interrupted, RecipeError, RunDirectoryError, TfscError
 from tfsc.runs.run_directory import read_recipe
-
-TOOL = Path(__file__).parents[2] / "tools" / "repeat.py"
 
 # As small as a run can be, as most of its seconds are TensorFlow's start.
 SMALLEST = (
@@ -78,12 +77,9 @@ print("not shown")
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def tool():
-    spec = importlib.util.spec_from_file_location("repeat", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return repeat
 
 
 @pytest.fixture
@@ -100,7 +96,12 @@ def paper(tool, tmp_path, monkeypatch):
 
 def _call(*arguments, cwd):
     return subprocess.run(
-        [sys.executable, TOOL, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "tfsc.repeat", *arguments],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 
@@ -124,7 +125,7 @@ def test_a_real_run_and_the_same_again(tool, tmp_path, capfd):
     assert (row["seed"], row["final_val_accuracy"]) == ("4", epoch["val_accuracy"])
     assert float(row["wall_seconds"]) > float(row["total_seconds"]) > 0
     content = json.loads((tmp_path / "out/repeat.json").read_text())
-    assert content["command"][2:4] == ["--flagfile=some.flags", "--seeds=1"]
+    assert content["command"][2:5] == ["tfsc.repeat", "--flagfile=some.flags", "--seeds=1"]
     assert content["recipe"]["val_split"] == "stratified" and "seed" not in content["recipe"]
     assert "\nout: 1 seeds: 1 done\n" in result.stdout
 
@@ -325,12 +326,14 @@ def test_the_ends_of_what_is_allowed_are_allowed(tool):
 
 def test_a_bad_flag_is_one_line_and_needs_no_tensorflow(tmp_path):
     code = (
-        "import runpy, sys; sys.argv = sys.argv[1:]\n"
-        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "import runpy, sys\n"
+        "try: runpy.run_module('tfsc.repeat', run_name='__main__', alter_sys=True)\n"
         "finally: print(sys.modules.keys() & {'tensorflow', 'keras'})"
     )
-    command = [sys.executable, "-c", code, TOOL, "--seeds=0"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    command = [sys.executable, "-c", code, "--seeds=0"]
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
     assert (result.returncode, result.stdout) == (2, "set()\n")
     (line,) = result.stderr.splitlines()
     assert line.startswith("tfsc.repeat: --seeds=0: ") and list(tmp_path.iterdir()) == []

@@ -1,7 +1,7 @@
 """Draw one column of several runs' metrics.csv over epochs or steps, in one picture.
 
-python tools/plot_runs.py runs/clr runs/multistep --out=clr.png
-python tools/plot_runs.py runs/*-seed0 --column=train_loss --over=step --log --out=loss.png
+python -m tfsc.plot_runs runs/clr runs/multistep --out=clr.png
+python -m tfsc.plot_runs runs/*-seed0 --column=train_loss --over=step --log --out=loss.png
 """
 
 import argparse

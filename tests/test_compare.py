@@ -1,12 +1,13 @@
-"""tools/compare_repeats.py on repeats whose numbers can be checked by hand."""
+"""tfsc.compare on repeats whose numbers can be checked by hand."""
 
 import json
 
-import compare_repeats
 import matplotlib.image
 import pandas as pd
 import pytest
 from scipy import stats
+
+from tfsc import compare
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def write(tmp_path):
 def test_differences_have_the_pooled_interval(write, tmp_path, capsys):
     base = write("base", [0.90, 0.91, 0.92])
     other = write("no-flip", [0.86, 0.90], diverged=[2], flip="false")
-    compare_repeats.main([base, other, f"--out={tmp_path / 'table'}"])
+    compare.main([base, other, f"--out={tmp_path / 'table'}"])
     # s² = (2·0.01² + 1·0.0008)/3, ν = 3; ½(0.86 + 0.90) − 0.91 = −0.03
     half = stats.t.ppf(0.975, 3) * ((2e-4 + 8e-4) / 3) ** 0.5 * (1 / 3 + 1 / 2) ** 0.5
     assert capsys.readouterr().out.splitlines() == [
@@ -53,13 +54,13 @@ def test_differences_have_the_pooled_interval(write, tmp_path, capsys):
 
 def test_single_runs_have_no_interval(write, tmp_path, capsys):
     runs = [write("a", [0.9]), write("b", [0.8], epochs="6")]
-    compare_repeats.main([*runs, f"--out={tmp_path / 'table'}"])
+    compare.main([*runs, f"--out={tmp_path / 'table'}"])
     assert "| b | 0.8000 | 1 | -0.1000 | `--epochs=6` |" in capsys.readouterr().out
 
 
 def test_a_flag_that_a_record_of_before_does_not_have_had_todays_default(write, tmp_path, capsys):
     runs = [write("a", [0.9]), write("b", [0.8], muon_steps="3"), write("c", [0.8], muon_steps="5")]
-    compare_repeats.main([*runs, f"--out={tmp_path / 'table'}"])
+    compare.main([*runs, f"--out={tmp_path / 'table'}"])
     _, _, _, b, c, _ = capsys.readouterr().out.splitlines()
     assert b == "| b | 0.8000 | 1 | -0.1000 |  |"
     assert c.endswith("| `--muon_steps=5` |")
@@ -70,24 +71,24 @@ def test_what_was_written_for_networks_without_a_use_for_it_is_no_change(write, 
     now = {"whiten_images": "0", "identity_init": "false", "logit_scale": "1.0", "muon_steps": "3"}
     resnets = [write("a", [0.9], **before, model="wide_resnet")]
     resnets += [write("b", [0.8], **now, model="wide_resnet")]
-    compare_repeats.main([*resnets, f"--out={tmp_path / 'table'}"])
+    compare.main([*resnets, f"--out={tmp_path / 'table'}"])
     assert "| b | 0.8000 | 1 | -0.1000 |  |" in capsys.readouterr().out
     airbenches = [write("c", [0.9], **before | {"whiten_images": "0"}, model="airbench")]
     airbenches += [write("d", [0.8], **before, muon_steps="3", model="airbench")]
-    compare_repeats.main([*airbenches, f"--out={tmp_path / 'table'}"])
+    compare.main([*airbenches, f"--out={tmp_path / 'table'}"])
     assert "| `--whiten_images=5000` |" in capsys.readouterr().out
 
 
 def test_several_columns_over_a_number_of_the_recipe(write, tmp_path, capsys, monkeypatch):
     runs = [write("long", [0.92, 0.93], epochs="10"), write("short", [0.8, 0.82], epochs="3")]
     drawn = []
-    real = compare_repeats.draw_over
+    real = compare.draw_over
     monkeypatch.setattr(
-        compare_repeats, "draw_over", lambda axes, *rest: (real(axes, *rest), drawn.append(axes))
+        compare, "draw_over", lambda axes, *rest: (real(axes, *rest), drawn.append(axes))
     )
     columns = "final_val_accuracy,export_tta_accuracy"
     out = tmp_path / "new" / "budget"
-    compare_repeats.main([*runs, "--over=epochs", f"--column={columns}", f"--out={out}"])
+    compare.main([*runs, "--over=epochs", f"--column={columns}", f"--out={out}"])
     lines = [line for line in drawn[0].lines if line.get_linestyle() == "-"]
     points = [[line.get_xdata().tolist(), line.get_ydata().tolist()] for line in lines]
     means = [[0.81, 0.925], [0.82, 0.935]]
@@ -107,11 +108,11 @@ def test_several_columns_over_a_number_of_the_recipe(write, tmp_path, capsys, mo
 )
 def test_bad_flags_are_one_line(write, tmp_path, flags, message):
     base = write("base", [0.9, 0.91])
-    with pytest.raises(SystemExit, match=f"compare_repeats: {message}"):
-        compare_repeats.main([base, *flags, f"--out={tmp_path / 'out'}"])
+    with pytest.raises(SystemExit, match=f"tfsc.compare: {message}"):
+        compare.main([base, *flags, f"--out={tmp_path / 'out'}"])
     assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_directory_without_repeats_is_named(tmp_path):
-    with pytest.raises(SystemExit, match=r"repeat\.json: must be of tools/repeat\.py"):
-        compare_repeats.main([str(tmp_path), f"--out={tmp_path / 'out'}"])
+    with pytest.raises(SystemExit, match=r"repeat\.json: must be of tfsc\.repeat"):
+        compare.main([str(tmp_path), f"--out={tmp_path / 'out'}"])

@@ -1,8 +1,9 @@
-"""tools/plot_runs.py on two small tables."""
+"""tfsc.plot_runs on two small tables."""
 
 import matplotlib.image
-import plot_runs
 import pytest
+
+from tfsc import plot_runs
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Train one recipe with several seeds, one process each; print mean ± sd of the final epoch.
 
-    python tools/repeat.py --flagfile=flags/digits.flags --seeds=5
-    python tools/repeat.py --flagfile=flags/seeds/000-type2.flags --tta --out=five -- --wd=0.1
+    python -m tfsc.repeat --flagfile=flags/digits.flags --seeds=5
+    python -m tfsc.repeat --flagfile=flags/seeds/000-type2.flags --tta --out=five -- --wd=0.1
 
 `--flagfile` and what follows `--` go to tfsc.train, with --seed=k and --run_dir=OUT/seed-k. Runs
 that are done are left alone, those that were interrupted go on: the same command again does what
@@ -32,19 +32,18 @@ from typing import Any
 
 from absl import flags
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from tfsc import __version__, files
+from tfsc.command_line import command
+from tfsc.command_line.parse import parse
+from tfsc.errors import Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError
+from tfsc.hardware.processor import may_have_gpu
+from tfsc.recipe import Recipe, auto_precision
+from tfsc.recipe.flags import define_flags
+from tfsc.runs.begun_precision import holds, settle
+from tfsc.runs.repeats import run_row, table, write_repeats
+from tfsc.runs.run_directory import default_run_dir, read_json, read_recipe
 
-from tfsc import __version__, files  # noqa: E402
-from tfsc.command_line import command  # noqa: E402
-from tfsc.command_line.parse import parse  # noqa: E402
-from tfsc.errors import Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError  # noqa: E402
-from tfsc.hardware.processor import may_have_gpu  # noqa: E402
-from tfsc.recipe import Recipe, auto_precision  # noqa: E402
-from tfsc.recipe.flags import define_flags  # noqa: E402
-from tfsc.runs.begun_precision import holds, settle  # noqa: E402
-from tfsc.runs.repeats import run_row, table, write_repeats  # noqa: E402
-from tfsc.runs.run_directory import default_run_dir, read_json, read_recipe  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]  # of the code that the runs run
 
 # This process does not import TensorFlow: it would hold memory that the runs need.
 
@@ -350,11 +349,11 @@ def ended(code: int) -> str:
 
 
 if __name__ == "__main__":
-    whole_command = sys.argv
+    typed = ["python", "-m", "tfsc.repeat", *sys.argv[1:]]
     own, further = split_words(sys.argv[1:])
     sys.argv = [sys.argv[0], *own]
     define_tool_flags()
     command.run(
-        lambda: main(further, ["python", *whole_command]),
+        lambda: main(further, typed),
         check=lambda values: check_flags(values, further),
     )
