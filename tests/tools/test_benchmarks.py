@@ -230,7 +230,9 @@ def test_memory_is_watched_epoch_by_epoch(monkeypatch, tmp_path, capsys, stand_i
         "held = []\n"
         "for epoch in range(6):\n"
         "    held.append(bytearray(20 * 2**20 * (epoch < 3)))\n"
-        "    (run / 'metrics.csv').write_text('epoch\\n' + 'row\\n' * (epoch + 1))\n"
+        "    new = run / 'new.csv'\n"  # as tfsc does: a file cut short would be one of no epochs
+        "    new.write_text('epoch\\n' + 'row\\n' * (epoch + 1))\n"
+        "    new.replace(run / 'metrics.csv')\n"
         "    time.sleep(0.25)\n"
     )
     code, rows = _watched(monkeypatch, tmp_path)
