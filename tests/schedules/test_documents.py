@@ -118,7 +118,7 @@ def test_the_schedules_of_every_flagfile():
 def test_the_examples_of_help_and_docstrings():
     settings = "\n\n".join(setting.help for setting in recipe.settings().values())
     assert len(_check_all(settings)) >= 4
-    sources = [*ROOT.glob("tfsc/**/*.py"), *ROOT.glob("tools/*.py")]
+    sources = [*ROOT.glob("tfsc/**/*.py"), *ROOT.glob("tools/**/*.py")]
     docstrings = [text for path in sources for text in _docstrings(path)]
     assert sum(len(_check_all(text)) for text in docstrings) >= 8
 

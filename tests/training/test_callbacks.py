@@ -14,9 +14,9 @@ from tfsc.recipe import Recipe
 from tfsc.reporting.events import EventWriter
 from tfsc.reporting.step_table import StepTable
 from tfsc.training import callbacks, clock
-from tfsc.training.scheduled_values import Pace
+from tfsc.training.scheduled_values import ScheduledValues
 
-PACE = Pace(Recipe(batch_size=10), BatchPlan(100, ((0, 10),)))
+SCHEDULED = ScheduledValues(Recipe(batch_size=10), BatchPlan(100, ((0, 10),)))
 
 
 class _Terminal(io.StringIO):
@@ -128,7 +128,7 @@ def test_a_hangup_stops_the_run_unless_it_is_ignored():
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_loss_that_is_not_finite_stops_with_step_and_rate(tmp_path, value):
     with EventWriter(tmp_path) as events:
-        log = callbacks.StepLog(events, StepTable(tmp_path / "steps.csv"), PACE, 100)
+        log = callbacks.StepLog(events, StepTable(tmp_path / "steps.csv"), SCHEDULED, 100)
         log.first_step = 40
         log.set_params({"steps": 10})
         log.on_train_batch_end(0, {"batch_loss": 1.0, "loss": 1.0, "learning_rate": 0.1})
@@ -141,7 +141,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_rate(tmp_path, value):
 def test_a_bad_loss_inside_an_execution_of_several_steps_stops_too(tmp_path):
     # The last of the steps may be finite again; the epoch's mean is not.
     with EventWriter(tmp_path) as events:
-        log = callbacks.StepLog(events, StepTable(tmp_path / "steps.csv"), PACE, 100)
+        log = callbacks.StepLog(events, StepTable(tmp_path / "steps.csv"), SCHEDULED, 100)
         log.set_params({"steps": 8})
         with pytest.raises(Diverged, match="mean loss of the epoch is inf at step 4"):
             log.on_train_batch_end(3, {"batch_loss": 1.0, "loss": np.inf, "learning_rate": 0.1})

@@ -17,9 +17,11 @@ from tfsc.recipe import Recipe
 from tfsc.reporting.events import EventWriter
 from tfsc.reporting.step_table import StepTable
 from tfsc.training.callbacks import StepLog
-from tfsc.training.scheduled_values import Pace
+from tfsc.training.scheduled_values import ScheduledValues
 
-_PACE = Pace(Recipe(batch_size=10, schedule="[1e-3,0]lin[1e-4,25]"), BatchPlan(100, ((0, 10),)))
+_SCHEDULED = ScheduledValues(
+    Recipe(batch_size=10, schedule="[1e-3,0]lin[1e-4,25]"), BatchPlan(100, ((0, 10),))
+)
 _STEPS = 19_525  # 25 epochs of 781
 _LOSSES = np.random.default_rng(0).uniform(0.5, 1.5, _STEPS).astype(np.float32)
 _SPIKES = [0, 7_777, _STEPS - 1]  # one step each
@@ -44,7 +46,7 @@ def _train(folder, steps, losses=_LOSSES, total=_STEPS, execution=1):
         StepLog(
             events,
             StepTable(folder / "steps.csv", after_step=steps.start),
-            _PACE,
+            _SCHEDULED,
             total,
             after_step=steps.start,
         ) as log,
@@ -96,14 +98,14 @@ def test_tensorboard_serves_every_window_and_steps_csv_has_every_step(whole):
     assert table["step"].tolist() == list(range(1, _STEPS + 1))
     np.testing.assert_array_equal(table["loss"].astype(np.float32), _LOSSES)
     assert np.flatnonzero(table["loss"] == 1000.0).tolist() == _SPIKES
-    assert table["noise_scale"][9] == _PACE.columns(9)["noise_scale"]
+    assert table["noise_scale"][9] == _SCHEDULED.columns(9)["noise_scale"]
 
 
 def _kill(folder, steps):
     """Record steps that are behind the checkpoint from which a run then goes on."""
     events = EventWriter(folder / "events", after_step=steps.start)
     table = StepTable(folder / "steps.csv", after_step=steps.start)
-    log = StepLog(events, table, _PACE, _FEW, after_step=steps.start)
+    log = StepLog(events, table, _SCHEDULED, _FEW, after_step=steps.start)
     _take(log, steps)
     log.flush()
     events.flush()
@@ -156,7 +158,7 @@ def test_a_run_without_its_earlier_steps_goes_on(tmp_path):
 def test_steps_are_written_while_a_long_epoch_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(StepLog, "SECONDS_BETWEEN_WRITES", 0.0)
     with EventWriter(tmp_path / "events") as events:
-        log = StepLog(events, StepTable(tmp_path / "steps.csv"), _PACE, 100)
+        log = StepLog(events, StepTable(tmp_path / "steps.csv"), _SCHEDULED, 100)
         _take(log, range(3))
         assert pd.read_csv(tmp_path / "steps.csv")["step"].tolist() == [1, 2, 3]
         assert [step for step, _ in _served(tmp_path)["step/loss"]] == [1, 2, 3]
@@ -176,7 +178,7 @@ def test_a_checkpoint_is_not_ahead_of_a_table_that_cannot_grow(tmp_path, ending,
     with (
         pytest.raises(shown),
         EventWriter(tmp_path / "events") as events,
-        StepLog(events, table, _PACE, 100) as log,
+        StepLog(events, table, _SCHEDULED, 100) as log,
     ):
         _take(log, range(1))
         raise ending

@@ -13,7 +13,7 @@ from tfsc.errors import Diverged, Interrupted
 from tfsc.reporting.events import EventWriter
 from tfsc.reporting.step_table import StepTable
 from tfsc.reporting.windows import Windows
-from tfsc.training.scheduled_values import Pace
+from tfsc.training.scheduled_values import ScheduledValues
 
 
 class StopOnSignal(keras.callbacks.Callback):
@@ -54,10 +54,11 @@ class StopOnSignal(keras.callbacks.Callback):
 
 
 class StepLog(keras.callbacks.Callback):
-    """Records each step's loss and pace, and stops when the loss diverges.
+    """Records each step's loss and scheduled values, and stops when the loss diverges.
 
     steps.csv gets every step. TensorBoard gets at most 1000 points a tag, so that it shows all of
-    them: mean, least and largest loss of windows of steps, and the pace of each window's last step.
+    them: mean, least and largest loss of windows of steps, and the scheduled values of each
+    window's last step.
 
     With steps_per_execution = n it sees the last of every n steps, and the epoch's mean loss, which
     is not finite either once any step's loss was not. Both records have that step's loss alone.
@@ -68,7 +69,7 @@ class StepLog(keras.callbacks.Callback):
     Args:
         events: where to write for TensorBoard.
         table: where to write all steps.
-        pace: momentum and noise scale of each step.
+        scheduled: momentum and noise scale of each step.
         total_steps: of the whole run.
         after_step: the step from which the run goes on; the table has those before.
     """
@@ -79,12 +80,12 @@ class StepLog(keras.callbacks.Callback):
         self,
         events: EventWriter,
         table: StepTable,
-        pace: Pace,
+        scheduled: ScheduledValues,
         total_steps: int,
         after_step: int = 0,
     ):
         super().__init__()
-        self.events, self.table, self.pace = events, table, pace
+        self.events, self.table, self.scheduled = events, table, scheduled
         self.first_step = 0
         self._windows = Windows(total_steps)
         for step, loss in table.losses_from(self._windows.first_of(after_step)):
@@ -124,16 +125,16 @@ class StepLog(keras.callbacks.Callback):
         """Bring the steps seen so far into the table."""
         steps, self._steps = self._steps, []  # those that do not fit are not tried again
         self.table.append(
-            (step, loss, rate, pace["momentum"], pace["batch_size"], pace["noise_scale"])
+            (step, loss, rate, now["momentum"], now["batch_size"], now["noise_scale"])
             for step, loss, rate in steps
-            for pace in (self.pace.columns(step - 1),)
+            for now in (self.scheduled.columns(step - 1),)
         )
         self._written_at = time.monotonic()
 
     def _show(self, step: int, point: dict[str, float], rate: float) -> None:
         """Write a window's point for TensorBoard."""
-        pace = self.pace.columns(step - 1)
-        values = point | {"momentum": pace["momentum"], "noise_scale": pace["noise_scale"]}
+        now = self.scheduled.columns(step - 1)
+        values = point | {"momentum": now["momentum"], "noise_scale": now["noise_scale"]}
         values["learning_rate"] = rate
         self.events.scalars(step, {f"step/{name}": value for name, value in values.items()})
 

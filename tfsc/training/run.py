@@ -49,7 +49,7 @@ from tfsc.training.clock import Clock
 from tfsc.training.garbage_collection import EpochGarbage
 from tfsc.training.learner import Learner
 from tfsc.training.replicas import replica_strategy
-from tfsc.training.scheduled_values import Pace
+from tfsc.training.scheduled_values import ScheduledValues
 
 # A drawing takes as long as many a small network's epoch.
 SECONDS_BETWEEN_DRAWINGS = 10.0
@@ -122,7 +122,7 @@ class _Run:
         self.plan = pipeline.plan
         self.total_steps = total_steps(recipe, self.plan)
         self.total_epochs = math.ceil(self.plan.epochs(self.total_steps))
-        self.pace = Pace(recipe, self.plan)
+        self.scheduled = ScheduledValues(recipe, self.plan)
         self.store = CheckpointStore(
             directory.checkpoints, recipe.digest, keep=recipe.keep_checkpoints, warn=self.warn
         )
@@ -209,7 +209,7 @@ class _Run:
             StepLog(
                 events,
                 StepTable(self.directory.steps, after_step=self.step),
-                self.pace,
+                self.scheduled,
                 self.total_steps,
                 after_step=self.step,
             ) as self.step_log,
@@ -266,7 +266,7 @@ class _Run:
         row = {
             "epoch": epoch,
             "step": self.step,
-            **self.pace.columns(max(self.step - 1, 0)),
+            **self.scheduled.columns(max(self.step - 1, 0)),
             "train_loss": self.epoch_training["loss"],
             "train_accuracy": self.epoch_training["accuracy"],
             **(self.evaluate("val") if turn else _left_out("val")),
@@ -284,7 +284,7 @@ class _Run:
 
     def last_rate(self) -> float:
         """Learning rate of the last step taken."""
-        return self.pace.columns(max(self.step - 1, 0))["learning_rate"]
+        return self.scheduled.columns(max(self.step - 1, 0))["learning_rate"]
 
     def check_finite(self) -> None:
         """Weights may be spoilt before a loss shows it: those are neither saved nor exported.
@@ -391,7 +391,7 @@ class _Run:
         if len(self.history) == self.drawn_epochs:
             return
         steps = np.unique(np.linspace(0, self.total_steps - 1, 1000).astype(int))
-        rates = np.array([self.pace.schedule.value(int(step)) for step in steps])
+        rates = np.array([self.scheduled.schedule.value(int(step)) for step in steps])
         epochs = np.array([self.plan.epochs(int(step)) for step in steps])
         plot_curves(
             self.directory.path / "curves.png",

@@ -1,4 +1,4 @@
-"""`Pace`: how fast a run moves at each step: rate, momentum, batch size, noise scale."""
+"""`ScheduledValues`: rate, momentum, batch size and noise scale of each step of a run."""
 
 from tfsc.data.batch_plan import BatchPlan
 from tfsc.recipe import Recipe
@@ -6,7 +6,7 @@ from tfsc.training.build import build_momentum, build_schedule
 from tfsc.training.optimizer import first_moment_decay
 
 
-class Pace:
+class ScheduledValues:
     """What a recipe's schedules say at a step, in float64, for records and plots.
 
     Args:
