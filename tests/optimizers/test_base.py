@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from updates import update_of
 
 from tfsc.optimizers.adadelta import FusedAdadelta
 from tfsc.optimizers.adagrad import FusedAdagrad
@@ -97,8 +98,7 @@ def test_amsgrad_can_be_compiled_by_xla():
         weight = keras.Variable(np.ones(3, np.float32))
         optimizer = FusedAdam(0.1, amsgrad=True)
         optimizer.build([weight])
-        step = lambda g: optimizer.apply([g], [weight])  # noqa: B023, E731
-        step = tf.function(step, jit_compile=True) if compiled else step
+        step = update_of(optimizer, [weight], graph=compiled, xla=True)
         for gradient in (1.0, -0.1, 0.1):
             step(tf.fill([3], gradient))
         ends.append(weight.numpy())
@@ -141,8 +141,7 @@ def test_frozen_variables_stay_and_the_others_go_on(kind):
             arguments["rest"] = FusedSGD(0.1, 0.9, weight_decay=0.1, **arguments)
         optimizer = kind(0.1, weight_decay=0.1, **arguments)
         optimizer.build(variables)
-        apply = lambda *g: optimizer.apply(g, variables)  # noqa: E731
-        apply = tf.function(apply, jit_compile=kind is FusedSGD) if graph else apply
+        apply = update_of(optimizer, variables, graph, xla=kind is FusedSGD)
         for gradient in gradients[:count]:
             apply(*gradient)
         return [variable.numpy() for variable in variables]

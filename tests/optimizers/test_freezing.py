@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from updates import update_of
 
 from tfsc.optimizers.adam import FusedAdamW
 from tfsc.optimizers.lookahead import Lookahead
@@ -171,8 +172,7 @@ def test_accumulated_batches_are_one_update_of_their_mean(kind, option):
         optimizer = Lookahead(optimizer, every) if every else optimizer
         variables = _variables()
         optimizer.build(variables)
-        apply = lambda *g: optimizer.apply(g, variables)  # noqa: B023, E731
-        apply = tf.function(apply) if accumulate else apply  # tracing takes longer than seven calls
+        apply = update_of(optimizer, variables, graph=accumulate)
         rows = []
         for of_update in gradients:
             for g in of_update if accumulate else of_update.mean(axis=0, keepdims=True):

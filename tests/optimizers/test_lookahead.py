@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from updates import update_of
 
 from tfsc.optimizers.lookahead import Lookahead
 from tfsc.optimizers.muon import Muon
@@ -60,8 +61,7 @@ def test_it_can_be_compiled_around_muon():
             weights.append(keras.Variable(start.reshape(shape).astype(np.float32), name="kernel"))
         optimizer = Lookahead(Muon(0.1, rest=FusedRMSprop(0.1)), every=2)
         optimizer.build(weights)
-        step = lambda *g: optimizer.apply(g, weights)  # noqa: B023, E731
-        step = tf.function(step, jit_compile=True) if compiled else step
+        step = update_of(optimizer, weights, graph=compiled, xla=True)
         for g in gradients:
             step(tf.constant(g.reshape(1, 1, 2, 2), tf.float32), tf.constant(g, tf.float32))
         ends.append([weight.numpy().ravel() for weight in weights])

@@ -35,10 +35,10 @@ from tfsc.data.pipeline import TrainingPipeline  # noqa: E402
 from tfsc.data.source import load  # noqa: E402
 from tfsc.data.split import split  # noqa: E402
 from tfsc.errors import TfscError, one_line  # noqa: E402
-from tfsc.hardware.bf16 import on_this_machine  # noqa: E402
 from tfsc.hardware.gpu import has_gpu  # noqa: E402
 from tfsc.precision import set_precision  # noqa: E402
 from tfsc.recipe import Recipe  # noqa: E402
+from tfsc.recipe.auto_precision import on_this_machine  # noqa: E402
 from tfsc.reporting.energy import GpuMeter, Usage  # noqa: E402
 from tfsc.reporting.provenance import environment  # noqa: E402
 from tfsc.training.build import build_learner  # noqa: E402
