@@ -1,6 +1,6 @@
 """Compare a run's epochs with a reference trajectory, as a Markdown table.
 
-    python tools/compare_trajectory.py runs/<run> ../shared/reference/trajectory_type1_bf16.csv
+    python tools/compare_trajectory.py runs/<run> docs/results/type1_bf16_seed0/reference.csv
 
 Exits with 1 if a training accuracy is further than --points from the reference.
 """

@@ -4,12 +4,12 @@ import json
 import shutil
 import socket
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from real_data import TFDS
 from toy_tfds import assert_equal, prepare, toy_image
 
 from tfsc.data import tfds_directory
@@ -17,7 +17,6 @@ from tfsc.data.examples import Examples, make_source
 from tfsc.data.source import load, names_classes
 from tfsc.errors import DataError
 
-SHARED_TFDS = Path(__file__).parents[3] / "shared" / "tfds"
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +347,7 @@ def test_a_changed_description_of_the_same_size_is_another_dataset(toy):
 
 
 cifar10 = pytest.mark.skipif(
-    not (SHARED_TFDS / "cifar10").is_dir(), reason=f"no prepared CIFAR-10 in {SHARED_TFDS}"
+    not (TFDS / "cifar10").is_dir(), reason="TFDS_DATA_DIR has no prepared CIFAR-10"
 )
 
 
@@ -363,7 +362,7 @@ def large_cache(tmp_path_factory, monkeypatch):
 
 @cifar10
 def test_its_test_images_are_those_of_cifar10():
-    directory = tfds_directory.find("cifar10", str(SHARED_TFDS))
+    directory = tfds_directory.find("cifar10", str(TFDS))
     builder = tfds.builder_from_directory(str(directory))
     test = tfds_directory._decode_split(builder, "test")
     assert test.images.shape == (10_000, 32, 32, 3)
@@ -376,7 +375,7 @@ def test_its_test_images_are_those_of_cifar10():
 @cifar10
 @pytest.mark.slow  # above, the sixth of it; above that, whole datasets of other shapes
 def test_it_is_cifar10(large_cache):
-    cifar = load("cifar10", str(SHARED_TFDS))
+    cifar = load("cifar10", str(TFDS))
     assert cifar.train.images.shape == (50_000, 32, 32, 3)
     assert cifar.test.images.shape == (10_000, 32, 32, 3)
     assert cifar.class_names[0] == "airplane" and cifar.class_names[9] == "truck"

@@ -1,7 +1,6 @@
 """resnet_smith: its size as published, and every value of a small one against NumPy."""
 
 import json
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,11 +9,12 @@ import pytest
 import tensorflow as tf
 from keras.layers import Conv2D, Dense
 from planned import planned
+from real_data import REFERENCE
 
 from tfsc.layers.norm import FusedBatchNormalization
 from tfsc.models.resnet_smith import resnet_smith
 
-VECTORS = Path(__file__).parents[2] / "../shared/reference/test_vectors.json"
+VECTORS = REFERENCE / "test_vectors.json"
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 12, 3)).astype(np.uint8)
 
 

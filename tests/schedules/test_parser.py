@@ -12,7 +12,7 @@ from tfsc.schedules.parser import NAMED, ScheduleSyntaxError, parse
 
 _FUZZ = settings(max_examples=100, deadline=None)
 
-# Seed 000's two schedules as in the shared test_vectors.json (quarter cosine): epoch, rate.
+# Seed 000's two schedules as in the reference's test_vectors.json (quarter cosine): epoch, rate.
 _TYPE_I = {
     0: 0.0008,
     2: 0.00088,

@@ -1,20 +1,20 @@
-"""Every schedule of the shared test vectors, to 1e-9 in float64 and to float32 rounding in a graph.
+"""Every schedule of the test vectors, to 1e-9 in float64 and to float32 rounding in a graph.
 
-Skipped where ../shared/reference is not there; tests/schedules/test_families.py is not.
+Skipped without TFSC_REFERENCE_DIR (tests/real_data.py); tests/schedules/test_families.py is not.
 """
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from real_data import REFERENCE
 
 from tfsc.schedules import builder, momentum_and_batch_size, parser
 
-VECTORS = Path(__file__).parents[2] / "../shared/reference/test_vectors.json"
+VECTORS = REFERENCE / "test_vectors.json"
 
-pytestmark = pytest.mark.skipif(not VECTORS.exists(), reason="../shared/reference is not there")
+pytestmark = pytest.mark.skipif(not VECTORS.exists(), reason="TFSC_REFERENCE_DIR has no vectors")
 
 # Positions of the vectors are epochs or steps; here each epoch has one step.
 _TEXTS = {
