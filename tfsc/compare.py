@@ -48,14 +48,19 @@ class Repeats:
         return [row[column] for row in self.rows if row.get(column) is not None]
 
 
-def main(arguments: list[str] | None = None) -> None:
+def options_parser() -> argparse.ArgumentParser:
+    """The command's options, which docs/reference/ lists as well."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("repeats", nargs="+", type=Path, help="directories; their names label them")
     parser.add_argument("--column", default="final_val_accuracy", help="of repeat.csv")
     parser.add_argument("--over", default="", help="a number of the recipe, for the x axis")
     parser.add_argument("--title", default="")
     parser.add_argument("--out", type=Path, required=True, help="writes OUT.csv and OUT.png")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = options_parser().parse_args(arguments)
     columns = options.column.split(",")
     if len(columns) > 1 and not options.over:
         sys.exit(f"tfsc.compare: --column={options.column}: must be one column without --over")

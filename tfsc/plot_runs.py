@@ -15,7 +15,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 
-def main(arguments: list[str] | None = None) -> None:
+def options_parser() -> argparse.ArgumentParser:
+    """The command's options, which docs/reference/ lists as well."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, help="directories; their names label them")
     parser.add_argument("--column", default="val_accuracy", help="what to draw")
@@ -23,7 +24,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--log", action="store_true", help="logarithmic axes where they help")
     parser.add_argument("--title", default="")
     parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = options_parser().parse_args(arguments)
     tables = {run.name: _read(run, options.column) for run in options.runs}
     draw(tables, options.column, options.over, options.log, options.title, options.out)
     for name, table in tables.items():

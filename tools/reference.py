@@ -7,12 +7,13 @@ Without TensorFlow: settings and families are plain data, and a command's --help
 """
 
 import argparse
+import importlib
 import os
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tfsc import recipe
@@ -24,6 +25,8 @@ from tfsc.text.reader import number_text
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
 WRITTEN = "*Written by `python tools/reference.py` from the code: do not edit.*\n"
+
+ARGPARSE = ("compare", "plot-runs")  # commands that take a list of directories
 
 # The first setting of each section; a setting belongs to the section that has begun.
 SECTIONS = {
@@ -78,7 +81,8 @@ def flags(settings: Mapping[str, Setting], defaults: Mapping[str, object]) -> st
         WRITTEN,
         f"Every setting of a run, {len(settings)} of them. `tfsc train` takes them on the command",
         "line and, one a line, in a file for `--flagfile`. What other commands take is in",
-        "[Commands](commands.md). A switch is turned off by `no` before its name: `--noflip`.",
+        "[Commands](commands.md). A switch is turned off by `no` before its name: `--noflip`. A",
+        "setting that has a line *networks* must be left alone with the others.",
     ]
     for name, setting in settings.items():
         if name in SECTIONS:
@@ -92,7 +96,8 @@ def flags(settings: Mapping[str, Setting], defaults: Mapping[str, object]) -> st
 def _facts(setting: Setting, default: object) -> Iterator[str]:
     shown = setting.text(default)
     yield f"- default: {f'`{shown}`' if shown else 'empty'}"
-    yield f"- value: {plain(setting.rule)}"
+    rule = re.sub(r"(?<![\d.])\d{5,}", lambda digits: f"{int(digits.group()):,}", setting.rule)
+    yield f"- value: {plain(rule)}"
     if setting.aliases:
         pairs = (f"`{other}` for `{ours}`" for other, ours in setting.aliases.items())
         yield f"- also: {', '.join(pairs)}"
@@ -271,7 +276,9 @@ def helps() -> dict[str, str]:
     """Every command's flags, as absl lists them in XML."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return {
-        name: subprocess.run(
+        name: _of_argparse(name)
+        if name in ARGPARSE
+        else subprocess.run(
             [sys.executable, "-m", f"tfsc.{name.replace('-', '_')}", "--helpxml"],
             env=environment,
             capture_output=True,
@@ -280,6 +287,26 @@ def helps() -> dict[str, str]:
         ).stdout
         for name in COMMANDS
     }
+
+
+def _of_argparse(name: str) -> str:
+    """What absl would say of a command that takes a list of directories, by argparse."""
+    module = importlib.import_module(f"tfsc.{name.replace('-', '_')}")
+    root = ElementTree.Element("AllFlags")
+    ElementTree.SubElement(root, "usage").text = module.__doc__
+    for action in module.options_parser()._actions:
+        if action.option_strings and action.dest != "help":
+            flag = ElementTree.SubElement(root, "flag")
+            default = "" if action.default in (None, False) else str(action.default)
+            said = f"{action.help or ''} {_choice(action.choices)}".strip()
+            facts = {"key": "yes", "name": action.dest, "meaning": said, "default": default}
+            for key, text in facts.items():
+                ElementTree.SubElement(flag, key).text = text
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _choice(words: Iterable[str] | None) -> str:
+    return f"One of {_codes(words)}." if words else ""
 
 
 def pages() -> dict[str, str]:

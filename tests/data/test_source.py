@@ -18,7 +18,6 @@ from tfsc.data.source import load, names_classes
 from tfsc.errors import DataError
 
 
-
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """A TFDS directory with two datasets; tests that change one take `toy`, a copy."""

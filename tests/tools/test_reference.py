@@ -145,3 +145,8 @@ def test_it_needs_no_tensorflow():
 )
 def test_words_are_shown_as_they_are(text, shown):
     assert reference.plain(text) == shown
+
+
+def test_large_numbers_have_commas_and_fractions_do_not(pages):
+    assert "- value: a whole number from 1 to 100,000\n" in pages["flags.md"]
+    assert "- value: a number from 0.0 to 0.999999\n" in pages["flags.md"]
