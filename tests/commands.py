@@ -20,12 +20,12 @@ ROOT = Path(__file__).parent.parent
 # Small enough for seconds, with everything a run has: several epochs, steps left over, EMA.
 TINY = (
     "--dataset=digits",
-    "--stack_units=1",
+    "--model=resnet_v2(1)",
     "--train_examples=150",
     "--batch_size=32",
     "--epochs=3",
     "--schedule=[1e-3,0]lin[3e-3,1]cos[1e-4,3]",
-    "--ema=0.9",
+    "--average=ema(0.9)",
 )
 
 

@@ -24,7 +24,7 @@ def write(tmp_path):
         ]
         rows += [{"seed": seed, "status": "diverged"} for seed in diverged]
         (tmp_path / name).mkdir()
-        content = {"recipe": {"epochs": "5", "flip": "true", **recipe}, "runs": rows}
+        content = {"recipe": {"epochs": "5", "export": "true", **recipe}, "runs": rows}
         (tmp_path / name / "repeat.json").write_text(json.dumps(content))
         return str(tmp_path / name)
 
@@ -33,7 +33,7 @@ def write(tmp_path):
 
 def test_differences_have_the_pooled_interval(write, tmp_path, capsys):
     base = write("base", [0.90, 0.91, 0.92])
-    other = write("no-flip", [0.86, 0.90], diverged=[2], flip="false")
+    other = write("no-flip", [0.86, 0.90], diverged=[2], export="false")
     compare.main([base, other, f"--out={tmp_path / 'table'}"])
     # s² = (2·0.01² + 1·0.0008)/3, ν = 3; ½(0.86 + 0.90) − 0.91 = −0.03
     half = stats.t.ppf(0.975, 3) * ((2e-4 + 8e-4) / 3) ** 0.5 * (1 / 3 + 1 / 2) ** 0.5
@@ -42,7 +42,7 @@ def test_differences_have_the_pooled_interval(write, tmp_path, capsys):
         "| | final_val_accuracy | n | difference | changed |",
         "|---|---|---|---|---|",
         "| base | 0.9100 ± 0.0100 | 3 |  |  |",
-        f"| no-flip | 0.8800 ± 0.0283 | 2 | -0.0300 ± {half:.4f} | `--flip=false` |",
+        f"| no-flip | 0.8800 ± 0.0283 | 2 | -0.0300 ± {half:.4f} | `--export=false` |",
         "",
     ]
     table = pd.read_csv(tmp_path / "table.csv")
@@ -59,24 +59,27 @@ def test_single_runs_have_no_interval(write, tmp_path, capsys):
 
 
 def test_a_flag_that_a_record_of_before_does_not_have_had_todays_default(write, tmp_path, capsys):
-    runs = [write("a", [0.9]), write("b", [0.8], muon_steps="3"), write("c", [0.8], muon_steps="5")]
+    runs = [
+        write("a", [0.9]),
+        write("b", [0.8], fused_norm="off"),
+        write("c", [0.8], fused_norm="on"),
+    ]
     compare.main([*runs, f"--out={tmp_path / 'table'}"])
     _, _, _, b, c, _ = capsys.readouterr().out.splitlines()
     assert b == "| b | 0.8000 | 1 | -0.1000 |  |"
-    assert c.endswith("| `--muon_steps=5` |")
+    assert c.endswith("| `--fused_norm=on` |")
 
 
-def test_what_was_written_for_networks_without_a_use_for_it_is_no_change(write, tmp_path, capsys):
+def test_a_record_of_before_component_texts_is_read_as_what_it_says_now(write, tmp_path, capsys):
     before = {"whiten_images": "5000", "identity_init": "true", "logit_scale": "0.1111111111111111"}
-    now = {"whiten_images": "0", "identity_init": "false", "logit_scale": "1.0", "muon_steps": "3"}
     resnets = [write("a", [0.9], **before, model="wide_resnet")]
-    resnets += [write("b", [0.8], **now, model="wide_resnet")]
+    resnets += [write("b", [0.8], model="wide_resnet([6,6,6],width=1)", input="center")]
     compare.main([*resnets, f"--out={tmp_path / 'table'}"])
     assert "| b | 0.8000 | 1 | -0.1000 |  |" in capsys.readouterr().out
     airbenches = [write("c", [0.9], **before | {"whiten_images": "0"}, model="airbench")]
-    airbenches += [write("d", [0.8], **before, muon_steps="3", model="airbench")]
+    airbenches += [write("d", [0.8], **before, model="airbench")]
     compare.main([*airbenches, f"--out={tmp_path / 'table'}"])
-    assert "| `--whiten_images=5000` |" in capsys.readouterr().out
+    assert "| `--input=center whiten` |" in capsys.readouterr().out
 
 
 def test_several_columns_over_a_number_of_the_recipe(write, tmp_path, capsys, monkeypatch):
@@ -101,7 +104,10 @@ def test_several_columns_over_a_number_of_the_recipe(write, tmp_path, capsys, mo
     ("flags", "message"),
     [
         (["--column=loss"], "--column=loss: must be one of seed, status, final_val_accuracy, "),
-        (["--over=flip"], "--over=flip: must be a number of each recipe. Received: true in base"),
+        (
+            ["--over=export"],
+            "--over=export: must be a number of each recipe. Received: true in base",
+        ),
         (["--over=nothing"], "--over=nothing: must be a number .* Received: None"),
         (["--column=a,b"], "--column=a,b: must be one column without --over"),
     ],

@@ -95,7 +95,6 @@ _OTHERS = {
     *("logdir", "host"),  # TensorBoard's
     *("write-faults", "durations"),  # pytest's
     *("saved-model", "output"),  # tf2onnx's
-    "noidentity_init",  # of an earlier version, in docs/records.md
 }
 
 

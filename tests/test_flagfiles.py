@@ -39,11 +39,10 @@ def test_there_is_one_for_each_system_of_the_seeds():
 def _small(full: recipe.Recipe) -> recipe.Recipe:
     """The same system in small: two stacks of one unit, four images a step."""
     small = {"batch_size": 4, "micro_batch": 2 if full.micro_batch else 0}
-    if full.model == "airbench":
-        small |= {"widths": (2,) * len(full.widths), "whiten_images": 50}
-    elif full.model != "caffe_cifar10":
-        small |= {"stack_units": (1, 1), "width": 1}
-        small |= {"shortcut_kernels": full.shortcut_kernels[:2]}
+    network = full.parsed("model")
+    sizes = {"units": (1, 1), "width": 1, "widths": (2,) * len(network.get("widths", ()))}
+    small["model"] = str(network.replace(**{n: s for n, s in sizes.items() if n in network}))
+    small["input"] = full.input.replace("5000", "50")
     if full.batch_schedule:  # a 32nd of each size, which [batch, 0] begins
         grown = re.sub(r"\[(\d+)", lambda size: f"[{int(size[1]) // 32}", full.batch_schedule)
         small["batch_schedule"] = grown
@@ -56,7 +55,7 @@ def _examples(size: int) -> tuple[np.ndarray, Examples]:
 
 
 # What changes numbers, or when they change, but not what a step computes.
-_NUMBERS = ("schedule", "batch_schedule", "epochs", "steps", "val_split", "threshold", "shift")
+_NUMBERS = ("schedule", "batch_schedule", "epochs", "steps", "val_split", "threshold", "augment")
 _STEPPED: set[str] = set()  # recipes without these whose first step has been taken
 
 

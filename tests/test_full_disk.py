@@ -14,13 +14,12 @@ from commands import command, environment
 # Checkpoints of 0.2 MB, curves of 0.1 MB, an export of some MB.
 RECIPE = (
     "--dataset=digits",
-    "--stack_units=1",
-    "--pooling=avg",
+    "--model=resnet_v2(1, pooling=avg)",
     "--train_examples=100",
     "--batch_size=25",
     "--epochs=2",
     "--schedule=1e-3",
-    "--ema=0.9",
+    "--average=ema(0.9)",
 )
 
 

@@ -13,7 +13,7 @@ from tfsc.lr_finder.find import lr_find
 from tfsc.lr_finder.options import ONLY_IN_FILES, SETTINGS, Options, recipe_names
 from tfsc.recipe import Recipe
 
-_RECIPE = Recipe(dataset="digits", stack_units=(1,), train_examples=100, batch_size=10)
+_RECIPE = Recipe(dataset="digits", model="resnet_v2(1)", train_examples=100, batch_size=10)
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +25,10 @@ def found(tmp_path_factory):
     result = call_warm(
         "lr_find",
         "--flagfile=training.flags",
-        "--flip",
+        "--augment=shift(0.07) flip",
         "--wd=0.19",
         "--epochs=25",
-        "--stack_units=1",
+        "--model=resnet_v2(1)",
         "--train_examples=100",
         "--batch_size=10",
         "--num_steps=32",
@@ -97,7 +97,7 @@ def test_each_seed_sees_bit_for_bit_what_it_sees_alone_in_another_process(found,
 
 def test_the_accuracy_is_measured_while_the_rate_rises(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    recipe = _RECIPE.replace(optimizer="sgd", wd=1e-4)
+    recipe = _RECIPE.replace(optimizer="sgd(0.9)", wd=1e-4)
     options = Options.of(
         recipe, measure="accuracy", end=0.5, num_steps=19, evaluate_every=2, val_examples=50
     )
@@ -124,6 +124,6 @@ def test_errors_in_data_come_before_anything_is_written(tmp_path):
 def test_help_shows_what_is_used_and_nothing_else(tmp_path):
     result = call("lr_find", "--help", cwd=tmp_path)
     assert result.returncode == 0
-    assert "python -m tfsc.lr_find" in result.stdout.split("flags:")[0]
-    shown = re.findall(r"^  --(?:\[no\])?(\w+):", result.stdout, re.MULTILINE)
+    assert "python -m tfsc.lr_find" in result.stdout.split("Its own:")[0]
+    shown = re.findall(r"^  --(?:\[no\])?(\w+)", result.stdout, re.MULTILINE)
     assert set(shown) == {*recipe_names(), *SETTINGS} - set(ONLY_IN_FILES)

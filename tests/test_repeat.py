@@ -22,12 +22,12 @@ from tfsc.runs.run_directory import read_recipe
 # As small as a run can be, as most of its seconds are TensorFlow's start.
 SMALLEST = (
     "--dataset=digits",
-    "--stack_units=1",
+    "--model=resnet_v2(1)",
     "--train_examples=50",
     "--batch_size=25",
     "--epochs=1",
     "--schedule=1e-3",
-    "--optimizer=sgd",
+    "--optimizer=sgd(0.9)",
     "--noexport",
 )
 

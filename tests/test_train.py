@@ -145,7 +145,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(finished, fault):
     result = call_warm(
         "train",
         *TINY,
-        "--optimizer=sgd",
+        "--optimizer=sgd(0.9)",
         "--schedule=1e30",
         "--run_dir=diverged",
         cwd=finished.parent,

@@ -10,7 +10,7 @@ from tfsc.lazy import attributes
 
 __version__ = "0.2.0"
 
-PARTS = ("augment", "layers", "models", "optimizers", "schedules")
+PARTS = ("augment", "averages", "inputs", "layers", "losses", "models", "optimizers", "schedules")
 
 __all__ = ["__version__", *PARTS]
 

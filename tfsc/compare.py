@@ -30,7 +30,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from tfsc.errors import TfscError
-from tfsc.recipe import LEFT_TO_NETWORKS, Recipe
+from tfsc.recipe import Recipe, old_spelling
 from tfsc.runs.repeats import Spread, spread
 from tfsc.runs.run_directory import read_json
 
@@ -168,11 +168,9 @@ def changes(first: dict[str, str], other: dict[str, str]) -> str:
 
 def _today(recipe: dict[str, str]) -> dict[str, str]:
     """A record's recipe with the flags that are younger than it."""
-    default = Recipe(model=recipe.get("model", Recipe.model)).identity()
-    # Before there was --muon_steps, airbench's values of these were written for every network.
-    without_use = "muon_steps" not in recipe and recipe.get("model") != "airbench"
-    left_out = LEFT_TO_NETWORKS if without_use else ()
-    return default | {name: text for name, text in recipe.items() if name not in left_out}
+    if old_spelling.is_old(recipe):
+        recipe = old_spelling.translated(recipe)
+    return Recipe().identity() | recipe
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -67,4 +67,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     recipe_flags.define_flags(sys.argv[0], _DATA_SETTINGS, unset=True)
-    command.run(main, check=_given)
+    command.run(main, check=_given, sections=recipe.sections())

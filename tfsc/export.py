@@ -1,7 +1,7 @@
 """Export a checkpoint of a run as a SavedModel and a .keras file.
 
 python -m tfsc.export --run_dir=runs/<run> --checkpoint=best
-python -m tfsc.export --run_dir=runs/<run> --weights=ema          # the average of --ema
+python -m tfsc.export --run_dir=runs/<run> --weights=ema          # that of --average
 """
 
 import re

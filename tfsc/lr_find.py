@@ -2,7 +2,7 @@
 
     python -m tfsc.lr_find --precision=auto
     python -m tfsc.lr_find --flagfile=flags/digits.flags --seeds=3
-    python -m tfsc.lr_find --measure=accuracy --optimizer=sgd --wd=1e-4
+    python -m tfsc.lr_find --measure=accuracy --optimizer='sgd(0.9)' --wd=1e-4
 
 Writes lr_find.csv, lr_find.png and lr_find.json, and prints what four rules suggest (valley,
 steepest, minimum/10, slide), or for --measure=accuracy from where to where the network learns and
@@ -21,6 +21,7 @@ from tfsc import recipe
 from tfsc.command_line import command
 from tfsc.lr_finder import options as lr_options
 from tfsc.recipe import flags as recipe_flags
+from tfsc.recipe import old_spelling
 
 
 def main() -> None:
@@ -43,4 +44,10 @@ def _define_flags() -> None:
 
 if __name__ == "__main__":
     _define_flags()
-    command.run(main, check=lr_options.from_flags, only_in_files=lr_options.ONLY_IN_FILES)
+    command.run(
+        main,
+        check=lr_options.from_flags,
+        only_in_files=lr_options.ONLY_IN_FILES,
+        renamed=old_spelling.answer,
+        sections=recipe.sections(),
+    )

@@ -37,7 +37,7 @@ from tfsc.command_line import command
 from tfsc.command_line.parse import parse
 from tfsc.errors import Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError
 from tfsc.hardware.processor import may_have_gpu
-from tfsc.recipe import Recipe, auto_precision
+from tfsc.recipe import Recipe, auto_precision, old_spelling
 from tfsc.recipe.flags import define_flags
 from tfsc.runs.begun_precision import holds, settle
 from tfsc.runs.repeats import run_row, table, write_repeats
@@ -205,7 +205,12 @@ def train_recipe(train_flags: Sequence[str]) -> Recipe:
     """What tfsc.train makes of its flags."""
     values = flags.FlagValues()
     define_flags("tfsc.train", flag_values=values)
-    parse(["tfsc.train", *train_flags], values, Recipe.from_flags)
+    parse(
+        ["tfsc.train", *train_flags],
+        values,
+        Recipe.from_flags,
+        renamed=old_spelling.answer,
+    )
     return Recipe.from_flags(values)
 
 

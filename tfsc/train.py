@@ -11,7 +11,7 @@ import sys
 from tfsc import recipe
 from tfsc.command_line import command
 from tfsc.hardware import processor
-from tfsc.recipe import auto_precision
+from tfsc.recipe import auto_precision, old_spelling
 from tfsc.recipe import flags as recipe_flags
 
 
@@ -39,4 +39,9 @@ def _on_this_machine(run_recipe: recipe.Recipe) -> tuple[recipe.Recipe, str]:
 
 if __name__ == "__main__":
     recipe_flags.define_flags(sys.argv[0])
-    command.run(main, check=recipe.Recipe.from_flags)
+    command.run(
+        main,
+        check=recipe.Recipe.from_flags,
+        renamed=old_spelling.answer,
+        sections=recipe.sections(),
+    )

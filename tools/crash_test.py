@@ -157,14 +157,13 @@ def default_recipe(kills: int) -> list[str]:
     epochs = MOST_EPOCHS * kills + LAST_EPOCHS
     return [
         "--dataset=digits",
-        "--stack_units=1,1",
+        "--model=resnet_v2([1,1])",
         "--train_examples=150",
         "--batch_size=32",
         f"--epochs={epochs}",
         f"--schedule=[1e-4,0]lin[1e-3,1]cos[1e-5,{epochs}]",
-        "--ema=0.9",
-        "--shift=0.07",
-        "--flip",
+        "--average=ema(0.9)",
+        "--augment=shift(0.07) flip",
     ]
 
 

@@ -1,6 +1,6 @@
 """The reference pages of docs/reference/, written from the code: flags, schedules, commands.
 
-    python tools/reference.py             # writes the three pages
+    python tools/reference.py             # writes the pages
     python tools/reference.py --check     # exits with 1 where a page is not what it would write
 
 Without TensorFlow: settings and families are plain data, and a command's --help comes before it.
@@ -18,78 +18,55 @@ from pathlib import Path
 
 from tfsc import recipe
 from tfsc.__main__ import COMMANDS
+from tfsc.augment.catalog import AUGMENTATIONS
+from tfsc.averages.catalog import AVERAGES
+from tfsc.inputs.catalog import INPUTS
+from tfsc.losses.catalog import LOSSES
+from tfsc.models.catalog import NETWORKS
+from tfsc.optimizers.catalog import CLIPS, OPTIMIZERS
 from tfsc.recipe.setting import Setting
-from tfsc.schedules import catalog, parser
-from tfsc.text.reader import number_text
+from tfsc.schedules.catalog import FAMILIES, NAMED
+from tfsc.schedules.parsed import SHAPES
+from tfsc.text.family import Family
+from tfsc.text.parameters import Parameter, Word
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
 WRITTEN = "*Written by `python tools/reference.py` from the code: do not edit.*\n"
 
+# Flags that take a text, the command that lists what they can name, and that.
+PARTS = {
+    "model": ("python -m tfsc.models", NETWORKS),
+    "input": ("python -m tfsc.inputs", INPUTS),
+    "augment": ("python -m tfsc.augment", AUGMENTATIONS),
+    "optimizer": ("python -m tfsc.optimizers", OPTIMIZERS),
+    "clip": ("python -m tfsc.optimizers", CLIPS),
+    "loss": ("python -m tfsc.losses", LOSSES),
+    "average": ("python -m tfsc.averages", AVERAGES),
+}
 ARGPARSE = ("compare", "plot-runs")  # commands that take a list of directories
 
-# The first setting of each section; a setting belongs to the section that has begun.
-SECTIONS = {
-    "run_dir": "Where things are",
-    "val_split": "Data",
-    "epochs": "Length and chance",
-    "model": "Network",
-    "shift": "Augmentation",
-    "schedule": "Optimization",
-    "precision": "How it is computed",
-    "checkpoint_every": "What is kept",
-}
 
-# What the kind of a parameter means to one who types it.
-KINDS = {
-    "rate": "a rate",
-    "duration": "a duration",
-    "durations": "a list of durations",
-    "number": "a number above 0",
-    "fraction": "a number from 0 to 1, or percent",
-    "factor": "a number above 0, at most 1",
-    "whole": "a whole number from 1",
-    "word": "a word",
-}
-UNITS = {"e": "epochs", "s": "steps", "%": "percent of the run"}
-
-FAMILY = {
-    "cyclic": "Up from `low` to `high` and down again, once or again and again.",
-    "one_cycle": "One rise, one fall, and an end far below the start: super-convergence.",
-    "warm_restarts": "Cosines from `rate` to `to`, each beginning anew at `rate` (SGDR).",
-    "multistep": "Constant, times `gamma` at each milestone.",
-    "cosine": "Half a cosine from `rate` to `to`.",
-    "exponential": "Times `gamma` in every `every`, smoothly.",
-    "polynomial": "From `rate` to `to` by a power of what is left; power 1 is a line.",
-    "warmup": "Leads up to the first rate of what follows the arrow: `warmup(5) → cosine(0.1)`.",
-}
-
-
-def flags(settings: Mapping[str, Setting], defaults: Mapping[str, object]) -> str:
-    """The page of every setting of a run.
-
-    Raises:
-        ValueError: if a section begins with a setting that there is none of, or none begins first.
-    """
-    if unknown := set(SECTIONS) - set(settings):
-        raise ValueError(f"SECTIONS: there is no setting {', '.join(sorted(unknown))}")
-    if (first := next(iter(settings))) not in SECTIONS:
-        raise ValueError(f"SECTIONS: the first setting, {first}, begins none")
+def flags(
+    settings: Mapping[str, Setting], defaults: Mapping[str, object], sections: Mapping[str, str]
+) -> str:
+    """The page of every setting of a run."""
     lines = [
         "# Flags",
         "",
         WRITTEN,
         f"Every setting of a run, {len(settings)} of them. `tfsc train` takes them on the command",
         "line and, one a line, in a file for `--flagfile`. What other commands take is in",
-        "[Commands](commands.md). A switch is turned off by `no` before its name: `--noflip`. A",
-        "setting that has a line *networks* must be left alone with the others.",
+        "[Commands](commands.md), the texts of `--model`, `--augment` and their like in",
+        "[Families](families.md). A switch is turned off by `no` before its name: `--noexport`.",
     ]
+    section = ""
     for name, setting in settings.items():
-        if name in SECTIONS:
-            lines += ["", f"## {SECTIONS[name]}"]
-        # The networks have a line of their own.
-        said = re.sub(r" \[[a-z0-9_, ]+\]$", "", setting.help) if setting.models else setting.help
-        lines += ["", f"### {name}", "", plain(said), "", *_facts(setting, defaults[name])]
+        if sections[name] != section:
+            section = sections[name]
+            lines += ["", f"## {section}"]
+        facts = _facts(setting, defaults[name])
+        lines += ["", f"### {name}", "", plain(setting.help), "", *facts]
     return "\n".join(lines) + "\n"
 
 
@@ -101,92 +78,75 @@ def _facts(setting: Setting, default: object) -> Iterator[str]:
     if setting.aliases:
         pairs = (f"`{other}` for `{ours}`" for other, ours in setting.aliases.items())
         yield f"- also: {', '.join(pairs)}"
-    if setting.models:
-        yield f"- networks: {', '.join(f'`{model}`' for model in setting.models)}"
     if not setting.identity:
         yield "- may change when a run is resumed"
 
 
-def schedules(families: Mapping[str, Mapping[str, catalog.Parameter]]) -> str:
+def schedules(families: Mapping[str, Family]) -> str:
     """The page of the schedule language: shapes, names, families with their parameters."""
     lines = [
         "# Schedule families",
         "",
         WRITTEN,
-        "What `--schedule`, `--momentum` and `--batch_schedule` take, in full. Formulas, sources",
-        "and examples are in [Schedules are text](../schedules.md).",
+        "What `--schedule`, `--batch_schedule` and a momentum take, in full. Formulas, sources and",
+        "examples are in [Schedules are text](../schedules.md).",
         "",
-        f"**Segments** join knots `[rate, position]` by a shape: {_codes(catalog.SHAPES)}.",
+        f"**Segments** join knots `[rate, position]` by a shape: {_codes(SHAPES)}.",
         "**Names** stand for segments:",
         "",
         "| name | segments |",
         "|---|---|",
-        *(f"| `{name}` | `{text}` |" for name, text in parser.NAMED.items()),
+        *(f"| `{name}` | `{text}` |" for name, text in NAMED.items()),
         "",
         "**Families** are calls with arguments in order or by name; `→` or `->` joins several to",
         "a chain. **A rate** is a number from 0, or a part of another rate of the same call, such",
         "as `max/25`. **A duration** is `30e` (epochs), `5000s` (steps) or `50%` (of the run; in a",
         "chain, of what the parts before leave). Without a unit it has the one in brackets.",
     ]
-    for family, parameters in families.items():
-        lines += [
-            "",
-            f"## {family}",
-            "",
-            FAMILY[family],
-            "",
-            f"`{family}({', '.join(_shown(name, p) for name, p in parameters.items())})`",
-            "",
-            "| parameter | value | default |",
-            "|---|---|---|",
-            *(
-                f"| `{name}` | {_value(p)} | {_default(name, p)} |"
-                for name, p in parameters.items()
-            ),
-        ]
+    for family in families.values():
+        lines += _of_family(family, "##")
     return "\n".join(lines) + "\n"
 
 
-def _shown(name: str, parameter: catalog.Parameter) -> str:
-    """A parameter as a signature has it."""
-    if parameter.kind == "durations":
-        name = f"[{name}]"
-    if parameter.share:
-        return f"{name}={parameter.share[0]}/{number_text(parameter.share[1])}"
-    if parameter.default is None:
-        return name
-    return f"{name}={_text(parameter.default)}"
+def families(parts: Mapping[str, tuple[str, Mapping[str, Family]]]) -> str:
+    """The page of what component texts name, part by part.
+
+    Args:
+        parts: for each flag the command that lists its families, and these.
+    """
+    lines = [
+        "# Families",
+        "",
+        WRITTEN,
+        "What the flags that take a text can say: a family, and in brackets its parameters in",
+        "order or by name, `sgd(0.9, nesterov)`. What is left out has its default; a switch is",
+        "turned on by its name, off by `=false`. `--input` and `--augment` take several, with",
+        "blanks between, or `none`. Quote them for the shell: `--augment='crop(2) flip'`.",
+        "[Schedules](schedules.md) have the same language, with segments and chains.",
+    ]
+    for flag, (command, members) in parts.items():
+        lines += ["", f"## --{flag}", "", f"`{command}` lists them, too."]
+        for family in members.values():
+            lines += _of_family(family, "###")
+    return "\n".join(lines) + "\n"
 
 
-def _text(value: object) -> str:
-    return number_text(value) if isinstance(value, int | float) else str(value)
+def _of_family(family: Family, heading: str) -> Iterator[str]:
+    yield from ("", f"{heading} {family.name}", "", plain(family.about), "")
+    yield f"`{family.signature()}`"
+    if not family.parameters:
+        return
+    yield from ("", "| parameter | value | default | |", "|---|---|---|---|")
+    for name, parameter in family.parameters.items():
+        default = parameter.default_text()
+        shown = f"`{default}`" if default else "must be given" if parameter.required else ""
+        yield f"| `{name}` | {plain(_rule(parameter))} | {shown} | {plain(parameter.about)} |"
 
 
-def _value(parameter: catalog.Parameter) -> str:
-    if parameter.choices:
-        return "one of " + _codes(map(_text, parameter.choices))
-    if parameter.low:
-        return f"a number from {number_text(parameter.low)}"
-    words = KINDS[parameter.kind]
-    if parameter.kind.startswith("duration"):
-        words += f" ({UNITS[parameter.unit]})"
-    return words
-
-
-def _default(name: str, parameter: catalog.Parameter) -> str:
-    if parameter.required:
-        return "must be given"
-    if parameter.share:
-        return f"`{parameter.share[0]}/{number_text(parameter.share[1])}`"
-    if parameter.default is not None:
-        return f"`{_text(parameter.default)}`"
-    by_name = {
-        "length": "what is left of the run",
-        "gamma": "none; `exp_range` needs one",
-        "cycles": "no end",
-        "start": ", ".join(f"`{_text(at)}` ({how})" for how, at in catalog.WARMUP_START.items()),
-    }
-    return by_name[name]
+def _rule(parameter: Parameter) -> str:
+    if isinstance(parameter, Word):
+        return "one of " + _codes(parameter.choices)
+    return parameter.rule
 
 
 def commands(helps: Mapping[str, str]) -> str:
@@ -313,8 +273,9 @@ def pages() -> dict[str, str]:
     """Every page, by the name of its file."""
     defaults = {name: getattr(recipe.Recipe, name) for name in recipe.settings()}
     return {
-        "flags.md": flags(recipe.settings(), defaults),
-        "schedules.md": schedules(catalog.FAMILIES),
+        "flags.md": flags(recipe.settings(), defaults, recipe.sections()),
+        "schedules.md": schedules(FAMILIES),
+        "families.md": families(PARTS),
         "commands.md": commands(helps()),
     }
 

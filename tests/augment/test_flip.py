@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from tfsc.augment.flip import AlternatingFlip, RandomFlip
+from tfsc.augment.flip import AlternatingFlip, RandomFlip, flip
 from tfsc.augment.separable import SeparableChain
 from tfsc.augment.shift import RandomShift
 from tfsc.data import example_and_epoch
@@ -82,6 +82,11 @@ def test_alternating_flips_depend_on_the_visit_alone_and_chain():
     np.testing.assert_allclose(again(images, numbers, seen), expected, atol=1e-3)
     with pytest.raises(ValueError, match=r"SeparableChain needs visits. Received: None"):
         chain(images, numbers)
+
+
+def test_flip_is_one_of_the_two_by_name():
+    assert type(flip(seed=5)) is RandomFlip and flip(seed=5).seed == 5
+    assert type(flip("alternating", 5)) is AlternatingFlip and flip("alternating", 5).seed == 5
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

@@ -12,8 +12,7 @@ from native_operations import needs_operations
 from rounding import assert_equal_but_for_rounding
 
 from tfsc import augment
-from tfsc.augment.crop import ReflectCrop
-from tfsc.augment.flip import AlternatingFlip, RandomFlip
+from tfsc.augment.flip import RandomFlip
 from tfsc.augment.separable import SeparableAugmentation, SeparableChain
 from tfsc.augment.shift import RandomShift
 from tfsc.native import library
@@ -35,23 +34,20 @@ def augmented():
 
 @needs_operations
 @pytest.mark.parametrize(
-    ("arguments", "shape", "dtype"),
+    ("text", "shape", "dtype"),
     [
-        ({"shift": 0.07, "flip": True}, (64, 32, 32, 3), np.uint8),
-        ({"shift": 0.2, "flip": False, "crop": 2}, (7, 8, 8, 1), np.float32),
-        (
-            {"shift": 0.0, "flip": True, "crop": 2, "flip_mode": "alternating"},
-            (5, 20, 13, 3),
-            np.uint8,
-        ),
-        ({"shift": 0.0, "flip": True}, (0, 16, 16, 3), np.uint8),
-        ({"shift": 0.0, "flip": False}, (3, 5, 7, 2), np.float32),
+        ("shift(0.07) flip", (64, 32, 32, 3), np.uint8),
+        ("crop(2) shift(0.2)", (7, 8, 8, 1), np.float32),
+        ("crop(2) flip(alternating)", (5, 20, 13, 3), np.uint8),
+        ("flip crop(2)", (5, 20, 13, 3), np.uint8),
+        ("flip", (0, 16, 16, 3), np.uint8),
+        ("none", (3, 5, 7, 2), np.float32),
     ],
 )
-def test_in_cpp_the_images_are_the_same_but_for_rounding(arguments, shape, dtype):
+def test_in_cpp_the_images_are_the_same_but_for_rounding(text, shape, dtype):
     images = np.random.default_rng(3).integers(0, 256, shape).astype(dtype)
     numbers = visits = tf.constant(NUMBERS[: len(images)])
-    chain = augment.build(seed=9, native=True, **arguments)
+    chain = augment.build(text, seed=9, native=True)
     native = chain(images, numbers, visits)
     chain.native = False  # with the matrices that are compiled
     products = chain(images, numbers, visits)
@@ -61,7 +57,7 @@ def test_in_cpp_the_images_are_the_same_but_for_rounding(arguments, shape, dtype
 
 def test_without_the_operations_it_is_the_products(monkeypatch):
     monkeypatch.setattr(library, "is_available", lambda: False)
-    chains = [augment.build(0.1, True, seed=9, native=native) for native in (False, True)]
+    chains = [augment.build("shift(0.1) flip", 9, native=native) for native in (False, True)]
     assert [chain.native for chain in chains] == [False, True]
     with eagerly():
         np.testing.assert_array_equal(*(chain(IMAGES, NUMBERS) for chain in chains))
@@ -198,26 +194,3 @@ def test_a_seed_out_of_range_is_named(seed):
 def test_a_subclass_without_matrices_is_told_what_it_lacks():
     with pytest.raises(NotImplementedError, match=r"SeparableAugmentation must define matrices"):
         SeparableAugmentation()(IMAGES[:1], NUMBERS[:1])
-
-
-@pytest.mark.parametrize(
-    ("shift", "flip", "kinds"),
-    [
-        (0.07, True, [RandomShift, RandomFlip]),
-        (0.0, True, [RandomFlip]),
-        (0.1, False, [RandomShift]),
-        (0.0, False, []),
-    ],
-)
-def test_build_makes_the_chain_that_a_recipe_asks_for(shift, flip, kinds):
-    chain = augment.build(shift, flip, seed=9)
-    assert [type(layer) for layer in chain.layers] == kinds
-    assert all(layer.seed == 9 for layer in chain.layers)
-    assert all(layer.factor == shift for layer in chain.layers if isinstance(layer, RandomShift))
-    assert not chain.by_visit
-
-
-def test_build_crops_first_and_flips_last():
-    chain = augment.build(0.1, True, seed=9, crop=2, flip_mode="alternating")
-    assert [type(layer) for layer in chain.layers] == [ReflectCrop, RandomShift, AlternatingFlip]
-    assert chain.layers[0].size == 2 and all(layer.seed == 9 for layer in chain.layers)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import tfsc
 from tfsc.command_line.command import presentable
 from tfsc.errors import RecipeError, TfscError, shown
-from tfsc.recipe import Recipe, settings
+from tfsc.recipe import Recipe, sections, settings
 
 _ROOT = Path(tfsc.__file__).parents[1]
 
@@ -89,9 +89,11 @@ def test_help_opens_with_the_command_line_and_shows_every_setting(tmp_path):
     result = _run("train", "--help", cwd=tmp_path)
     assert result.returncode == 0
     assert result.stderr == ""
-    assert "python -m tfsc.train" in result.stdout.split("flags:")[0]
-    shown = re.findall(r"^  --(?:\[no\])?(\w+):", result.stdout, re.MULTILINE)
-    assert shown == sorted(settings())
+    assert "python -m tfsc.train" in result.stdout.split("Where things are:")[0]
+    assert re.findall(r"^  --(?:\[no\])?(\w+)", result.stdout, re.MULTILINE) == [*settings()]
+    assert len(settings()) <= 45
+    titles = re.findall(r"^([A-Z].*):$", result.stdout, re.MULTILINE)
+    assert titles == list(dict.fromkeys(sections().values()))
     unwrapped = "".join(result.stdout.split())
     for setting in settings().values():
         assert "".join(setting.help.split()) in unwrapped
@@ -112,7 +114,7 @@ def test_help_of_the_other_commands_shows_their_flags_only(command, names, tmp_p
     result = _run(command, "--help", cwd=tmp_path)
     assert result.returncode == 0
     assert f"python -m tfsc.{command}" in result.stdout
-    shown = re.findall(r"^  --(?:\[no\])?(\w+):", result.stdout, re.MULTILINE)
+    shown = re.findall(r"^  --(?:\[no\])?(\w+)", result.stdout, re.MULTILINE)
     assert set(shown) == names
 
 
@@ -186,8 +188,8 @@ def test_closed_standard_streams_do_not_become_files_of_the_run(tmp_path, fault)
         (["--batch_size=64.5"], "--batch_size=64.5: must be a whole number from 1 to 65536"),
         (["--batch_size"], "Missing value for flag --batch_size"),
         (["--wd=nan"], "--wd=nan: must be a number from 0.0 to 1000.0"),
-        (["--flip=maybe"], "--flip=maybe: must be true or false"),
-        (["--noflip=3"], "--noflip=3 does not take an argument"),
+        (["--export=maybe"], "--export=maybe: must be true or false"),
+        (["--noexport=3"], "--noexport=3 does not take an argument"),
         (["--precision=fp8"], "--precision=fp8: must be one of fp32, tf32, bf16, fp16"),
         (["--run_dir=a\nb"], r"--run_dir=a\nb: must be text on one line"),
         (["--run_dir=\x1b[2J"], r"--run_dir=\x1b[2J: must be text on one line"),
@@ -197,8 +199,13 @@ def test_closed_standard_streams_do_not_become_files_of_the_run(tmp_path, fault)
         (["--epochs 3"], "--epochs 3: must be written --name=value"),
         (["--dataset=../x"], "--dataset=../x: must be a name, not a path"),
         (["--optimizer=adam"], "--wd=0.19: must be 0 with --optimizer=adam"),
-        (["--shortcut_kernels=3,3"], "--shortcut_kernels=3,3: must be one size or as many as"),
-        (["--shortcut_kernels=2,2,2"], "--shortcut_kernels=2,2,2: kernel sizes must be odd"),
+        (["--noflip=3"], "--noflip=3: is part of --augment now; what was typed is --augment="),
+        (
+            ["--stack_units=1,1,1", "--epochs=3", "--noflip"],
+            "--stack_units=1,1,1: is part of --model now; what was typed is "
+            "--model='resnet_v2([1,1,1])' --augment='shift(0.07)'",
+        ),
+        (["--dropout"], "--dropout: is part of --model now (--help shows it)"),
         (["--schedule="], "--schedule: a schedule cannot be empty"),
         # absl's own flags.
         (["--stderrthreshold=loud"], "--stderrthreshold=loud: must be one of debug, info"),
@@ -481,13 +488,8 @@ def _assert_recipe_or_plain_refusal(arguments):
         assert any(name in first for name in names)
         texts = (
             "schedule",
-            "momentum",
-            "muon_rest_momentum",
             "batch_schedule",
-            "no_decay",
-            "lr_factors",
-            "wd_factors",
-            "freeze_after",
+            *(name for name, setting in settings().items() if setting.parse_text),
         )
         with_caret = tuple(f"--{name}: " for name in texts)
         assert not more or (first.startswith(with_caret) and len(more) == 2)
@@ -506,7 +508,7 @@ _MISSPELT = st.builds(
     st.integers(0, 30),
     _ANY.filter("=".__ne__),
 )
-_SAMPLES = "0 1 -1 1e3 nan true 6,6 3,3,3 fp16 adam sgd type2 [1,0]lin[2,3] 1_0 ٣ --wd=0"
+_SAMPLES = "0 1 -1 1e3 nan true 6,6 none sgd(0.9) fp16 adam sgd type2 [1,0]lin[2,3] 1_0 ٣ --wd=0"
 _VALUES = st.text(_ANY, max_size=20) | st.sampled_from(
     [*_SAMPLES.split(), "", "9" * 10_000, "x" * 5000, "\x1b[2J", "a\nb", " a  b ", "\udcff"]
 )
@@ -523,7 +525,7 @@ _WORDS = (
 @hypothesis_settings(max_examples=300, deadline=None)
 @example(["--undefok=warmup", "--warmup=3", "--nowarmup"])
 @example(["--wd", "0.3", "--", "--wd=1"])
-@example(["--run_dir", "--flip"])
+@example(["--run_dir", "--export"])
 @example(["--flagfile=/dev/zero"])
 @given(st.lists(_WORDS, max_size=5))
 def test_any_command_line_is_a_recipe_or_one_line_about_a_flag(words):
@@ -537,8 +539,8 @@ def test_any_value_of_a_flag_is_a_recipe_or_one_line_with_the_flag_and_the_rule(
 
 
 _VALID = (
-    "--wd=0 --wd 0.5 --noflip --flip --flip=f --optimizer=adam --seed 7 --undefok=x,y --x=1 --noy "
-    "--stack_units=1,2 --shortcut_kernels=5 --schedule=type2 -epochs=3 --"
+    "--wd=0 --wd 0.5 --noexport --export --export=f --optimizer=adam --seed 7 --undefok=x,y --x=1 "
+    "--noy --model=resnet_v2([1,2],shortcut=5) --stack_units=1 --schedule=type2 -epochs=3 --"
 )
 
 

@@ -18,9 +18,17 @@ from tfsc.training.network import build_network
 # Between them every layer that has a form of its own for exports (LocalResponse: its own test).
 RECIPES = {
     "fp32": Recipe(
-        dataset="digits", precision="fp32", stack_units=(1, 1), pooling="avg", whiten_images=100
+        dataset="digits",
+        precision="fp32",
+        model="resnet_v2([1,1], pooling=avg)",
+        input="center whiten(100)",
     ),
-    "bf16": Recipe(dataset="digits", precision="bf16", model="airbench", widths=(32, 32)),
+    "bf16": Recipe(
+        dataset="digits",
+        precision="bf16",
+        model="airbench([32,32], activation=relu)",
+        input="center whiten",
+    ),
 }
 
 

@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfsc import models
 from tfsc.errors import ExportError
 from tfsc.evaluation.evaluate import report_place
 from tfsc.exports import write
 from tfsc.exports.exported_model import read_export
 from tfsc.exports.write import write_export
-from tfsc.models.resnet_v2 import resnet_v2
 from tfsc.recipe import Recipe
 
 NAMES = ("cat", "dog", "ship")
-_RECIPE = Recipe(dataset="digits", stack_units=(1, 1))
+_RECIPE = Recipe(dataset="digits", model="resnet_v2([1,1])")
 RECIPE = _RECIPE.flagfile(), _RECIPE.digest  # what an export holds of it
 
 
 def _network():
     keras.utils.set_random_seed(0)
-    network = resnet_v2((16, 16, 3), 3, (1, 1), (3, 3), pooling="none", mean=0.4)
+    network = models.build("resnet_v2([1,1])", (16, 16, 3), 3, mean=0.4)
     # Statistics as after training: at their initial values a mistake would not show.
     rng = np.random.default_rng(0)
     for weight in network.non_trainable_weights:

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_operations import needs_operations
 
+from tfsc import models
 from tfsc.layers.norm import FusedBatchNormalization
 from tfsc.layers.norm_relu import NormReLU
 from tfsc.layers.portable import portable
-from tfsc.models.resnet_v2 import resnet_v2
 from tfsc.native import library
 
 POLICIES = [("float32", tf.float32, 1e-6), ("mixed_bfloat16", tf.bfloat16, 3e-3)]
@@ -226,10 +226,10 @@ def test_it_survives_its_config():
 
 
 def test_a_network_with_it_has_the_same_weights_and_logits():
-    networks = []
+    text, networks = "resnet_v2([1,1], shortcut=[1,3], pooling=avg)", []
     for fused in (False, True):
         keras.utils.set_random_seed(0)  # equal paths get equal weights
-        networks.append(resnet_v2((8, 8, 3), 10, (1, 1), (1, 3), fused_norm=fused))
+        networks.append(models.build(text, (8, 8, 3), 10, fused_norm=fused))
     plain, fused = networks
     assert {w.path for w in plain.weights} == {w.path for w in fused.weights}
     assert sum(isinstance(layer, NormReLU) for layer in fused.layers) == 7

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfsc import models
 from tfsc.layers.own_gradient import OwnGradient
-from tfsc.models.resnet_v2 import resnet_v2
 
 
 @pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
@@ -31,7 +31,9 @@ def test_value_and_gradient_pass_unchanged(dtype, jit):
 def test_no_two_convolutions_of_a_network_share_a_gradient(fault):
     """With a shared one, results differ from process to process, but only in some of them."""
     keras.config.set_dtype_policy("mixed_bfloat16")  # in float32, 1×1 are matrix products
-    network = resnet_v2((16, 16, 3), 3, (2, 2), (3, 3), shortcut_preactivation="downsampling")
+    network = models.build(
+        "resnet_v2([2,2], pooling=avg, preactivation=downsampling)", (16, 16, 3), 3
+    )
 
     @tf.function
     def gradients(images):

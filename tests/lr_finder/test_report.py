@@ -43,11 +43,18 @@ def _accuracies(values):
 
 
 def test_what_is_proposed_can_be_pasted_into_a_training_of_the_same_settings():
-    recipe = Recipe(dataset="digits", stack_units=(1, 1), flip=False, epochs=7, seed=3, ema=0.9)
+    recipe = Recipe(
+        dataset="digits",
+        model="resnet_v2([1,1])",
+        augment="shift(0.07)",
+        epochs=7,
+        seed=3,
+        average="ema(0.9)",
+    )
     for changes, peak, cycle in (
         ({}, "one_cycle(0.0123,anneal=linear)", "cyclic(1e-3,0.0123,3.5e,cycles=1)"),
         (
-            {"optimizer": "sgd", "momentum": "inverse(0.95,0.85)", "schedule": "one_cycle(1)"},
+            {"optimizer": "sgd(inverse(0.95,0.85))", "schedule": "one_cycle(1)"},
             "one_cycle(0.0123,anneal=linear)",
             "cyclic(1e-3,0.0123,3.5e,cycles=1)",
         ),

@@ -7,16 +7,17 @@ import pytest
 import tensorflow as tf
 from scipy.special import erf
 
+from tfsc import models
 from tfsc.layers.norm import FusedBatchNormalization
 from tfsc.layers.whitening import whitening_kernel
-from tfsc.models.airbench import airbench
+from tfsc.text.reader import TextSyntaxError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 12, 3)).astype(np.uint8)
 
 
-def _small(widths=(30, 40), input_shape=(8, 12, 3), **arguments):
+def _small(parameters="[30,40]", input_shape=(8, 12, 3), **arguments):
     keras.utils.set_random_seed(0)
-    return airbench(input_shape, 5, widths, **arguments)
+    return models.build(f"airbench({parameters})", input_shape, 5, **arguments)
 
 
 def _count(variables):
@@ -35,12 +36,12 @@ def _formula(widths, depth, classes=10):
 def test_parameters_are_as_many_as_published():
     """airbench94: 1.97 million; 288 of the whitening and 2 statistics a channel do not train."""
     whitening = np.zeros((2, 2, 3, 24), np.float32)
-    network = airbench((32, 32, 3), 10, whitening=whitening)
+    network = models.build("airbench", (32, 32, 3), 10, whitening=whitening)
     assert _formula((64, 256, 256), 2) == 1_971_352
     assert _count(network.trainable_variables) == 1_971_352
     assert _count(network.non_trainable_variables) == 288 + 2 * 2 * (64 + 256 + 256)
     assert network.get_layer("group2_conv2_bn").output.shape == (None, 3, 3, 256)
-    deeper = _small((8, 16), group_depth=3, whitening=whitening)
+    deeper = _small("[8,16], depth=3", whitening=whitening)
     assert _count(deeper.trainable_variables) == _formula((8, 16), 3, 5)
 
 
@@ -52,8 +53,8 @@ def _gelu(x):
 def test_every_logit_of_a_small_network_is_numpys(whitened):
     mean, scale = np.float32([0.3, 0.4, 0.5]), np.float32([4, 5, 6])
     whitening = whitening_kernel((IMAGES / 255 - mean) * scale) if whitened else None
-    network = _small(whitening=whitening, group_depth=2, mean=mean, input_scale=scale,
-                     bn_epsilon=0.125, logit_scale=0.25)  # fmt: skip
+    parameters = "[30,40], depth=2, bn_epsilon=0.125, logit_scale=0.25"
+    network = _small(parameters, whitening=whitening, mean=mean, scale=scale)
     network = reference.randomized(network)
 
     def normed(x, name):
@@ -87,13 +88,14 @@ def test_convolutions_begin_as_the_identity_and_uniform_within_one_over_root_fan
             assert 0.99 * bound < rest.max() <= bound
     head = np.abs(network.get_layer("logits").kernel.numpy())
     assert 0.95 * 40**-0.5 < head.max() <= 40**-0.5
-    plain = _small(identity_init=False, group_depth=3)
+    plain = _small("[30,40], depth=3, identity_init=false")
     one, other = (plain.get_layer(f"group0_conv{i}").kernel.numpy() for i in (2, 3))
     assert (one != 0).all() and (one == other).mean() < 0.01
 
 
 def test_settings_reach_the_layers():
-    network = _small(activation="silu", l2=0.5, dropout=0.25, dropout_seed=7, bn_momentum=0.75)
+    parameters = "[30,40], activation=silu, dropout=0.25, bn_momentum=0.75"
+    network = _small(parameters, l2=0.5, dropout_seed=7)
     norms = [layer for layer in network.layers if isinstance(layer, FusedBatchNormalization)]
     assert {(n.momentum, n.epsilon, n.scale) for n in norms} == {(0.75, 1e-12, False)}
     assert (network.get_layer("dropout").rate, network.get_layer("dropout").seed) == (0.25, 7)
@@ -101,7 +103,7 @@ def test_settings_reach_the_layers():
     kernels = [layer.kernel for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
     squares = sum(np.sum(kernel.numpy() ** 2.0) for kernel in kernels)
     np.testing.assert_allclose(float(tf.add_n(network.losses)), 0.5 * squares, rtol=1e-5)
-    assert "logit_scale" not in {layer.name for layer in _small(logit_scale=1).layers}
+    assert "logit_scale" not in {layer.name for layer in _small("[30,40], logit_scale=1").layers}
 
 
 def test_only_the_ends_of_a_16_bit_network_are_float32():
@@ -115,14 +117,20 @@ def test_only_the_ends_of_a_16_bit_network_are_float32():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "received"),
+    ("parameters", "rule"),
     [
-        ({"widths": ()}, r"\(\)"),
-        ({"widths": (4, 0)}, r"\(4, 0\)"),
-        ({"group_depth": 0}, "0"),
-        ({"input_shape": (4, 8, 3)}, r"input_shape=\(4, 8, 3\)"),
+        ("[]", "expected widths of airbench, .* found ']'"),
+        ("[4,0]", "widths of airbench must be whole numbers from 1 to 4096, received 0"),
+        ("depth=0", "depth of airbench must be a whole number from 1 to 8, received 0"),
+        ("units=[1,1]", "airbench has no parameter 'units'"),
     ],
 )
-def test_arguments_out_of_range_are_named(arguments, received):
-    with pytest.raises(ValueError, match=f"Received: {received}"):
-        _small(**arguments)
+def test_arguments_out_of_range_are_named(parameters, rule):
+    with pytest.raises(TextSyntaxError, match=rule):
+        _small(parameters)
+
+
+def test_images_that_cannot_be_halved_so_often_are_refused():
+    rule = r"needs images of at least 5×5\. Received: input_shape=\(4, 8, 3\)"
+    with pytest.raises(ValueError, match=rule):
+        _small(input_shape=(4, 8, 3))

@@ -7,20 +7,22 @@ import pytest
 import tensorflow as tf
 from keras.layers import Conv2D
 
-from tfsc.models.caffe_cifar10 import caffe_cifar10
+from tfsc import models
+from tfsc.text.reader import TextSyntaxError
 
 
 def _images(height, width):
     return np.random.default_rng(0).integers(0, 256, (3, height, width, 3)).astype(np.uint8)
 
 
-def _small(input_shape=(8, 12, 3), **arguments):
+def _small(parameters="", input_shape=(8, 12, 3), *, scale=255.0, **arguments):
     keras.utils.set_random_seed(0)
-    return caffe_cifar10(input_shape, 5, **arguments)
+    text = f"caffe_cifar10({parameters})"
+    return models.build(text, input_shape, 5, scale=scale, **arguments)
 
 
 def test_maps_and_parameters_are_caffes():
-    network = caffe_cifar10((32, 32, 3), 10)
+    network = models.build("caffe_cifar10", (32, 32, 3), 10)
     shapes = [network.get_layer(f"pool{i}").output.shape[1:] for i in (1, 2, 3)]
     assert shapes == [(16, 16, 32), (8, 8, 32), (4, 4, 64)]
     counts = [layer.count_params() for layer in network.layers if layer.count_params()]
@@ -33,7 +35,7 @@ def test_maps_and_parameters_are_caffes():
 def test_every_logit_is_numpys(height, width):
     images = _images(height, width)
     mean = images.mean(0) / 255
-    network = reference.randomized(_small((height, width, 3), mean=mean))
+    network = reference.randomized(_small("", (height, width, 3), mean=mean))
 
     def conv(x, name):
         return reference.conv(x, *network.get_layer(name).get_weights(), before=2, after=2)
@@ -54,7 +56,7 @@ def test_every_logit_is_numpys(height, width):
 
 
 def test_initial_weights_are_caffes_and_differ_from_layer_to_layer():
-    network = caffe_cifar10((32, 32, 3), 10)
+    network = models.build("caffe_cifar10", (32, 32, 3), 10)
     for name, deviation in {"conv1": 1e-4, "conv2": 0.01, "conv3": 0.01, "logits": 0.01}.items():
         layer = network.get_layer(name)
         np.testing.assert_allclose(layer.kernel.numpy().std(), deviation, rtol=0.05)
@@ -74,7 +76,7 @@ def test_the_penalty_has_caffes_multipliers():
 
 
 def test_activation_dropout_and_scale_are_those_asked_for():
-    network = _small(activation="silu", dropout=0.25, dropout_seed=7, input_scale=1.0, mean=0.5)
+    network = _small("activation=silu, dropout=0.25", dropout_seed=7, scale=1.0, mean=0.5)
     assert {network.get_layer(f"act{i}").activation for i in (1, 2, 3)} == {keras.activations.silu}
     assert (network.get_layer("dropout").rate, network.get_layer("dropout").seed) == (0.25, 7)
     images = _images(8, 12)
@@ -95,5 +97,11 @@ def test_logits_are_float32_of_a_16_bit_network():
 
 @pytest.mark.parametrize("shape", [(7, 8, 3), (8, 7, 1)])
 def test_images_too_small_are_refused(shape):
-    with pytest.raises(ValueError, match="at least 8×8"):
-        _small(shape)
+    with pytest.raises(ValueError, match=r"caffe_cifar10 needs images of at least 8×8\. Received"):
+        _small("", shape)
+
+
+@pytest.mark.parametrize("parameter", ["units", "bn_momentum", "bn_epsilon", "bias"])
+def test_it_has_neither_stacks_nor_batchnorm(parameter):
+    with pytest.raises(TextSyntaxError, match=f"caffe_cifar10 has no parameter '{parameter}'"):
+        _small(f"{parameter}=1")

@@ -1,6 +1,7 @@
 """resnet_smith: its size as published, and every value of a small one against NumPy."""
 
 import json
+import re
 
 import keras
 import numpy as np
@@ -11,21 +12,22 @@ from keras.layers import Conv2D, Dense
 from planned import planned
 from real_data import REFERENCE
 
+from tfsc import models
 from tfsc.layers.norm import FusedBatchNormalization
-from tfsc.models.resnet_smith import resnet_smith
+from tfsc.text.reader import TextSyntaxError
 
 VECTORS = REFERENCE / "test_vectors.json"
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 12, 3)).astype(np.uint8)
 
 
-def _small(input_shape=(8, 12, 3), stack_units=(1, 2), **arguments):
+def _small(parameters="[1,2]", input_shape=(8, 12, 3), **arguments):
     keras.utils.set_random_seed(0)
-    return resnet_smith(input_shape, 5, stack_units, **arguments)
+    return models.build(f"resnet_smith({parameters})", input_shape, 5, **arguments)
 
 
-def _planned(*arguments, **changes):
+def _planned(parameters, input_shape=(8, 12, 3), classes=5):
     with planned():
-        return resnet_smith(*arguments, **changes)
+        return models.build(f"resnet_smith({parameters})", input_shape, classes)
 
 
 def _layers(network, kind):
@@ -37,7 +39,7 @@ def _trainable(network):
 
 
 def test_resnet_56_has_as_many_parameters_as_published():
-    with_biases, without = (_planned((32, 32, 3), 10, conv_bias=b) for b in ("all", "none"))
+    with_biases, without = (_planned(p, (32, 32, 3), 10) for p in ("", "bias=none"))
     assert _trainable(with_biases) == 808_682
     assert _trainable(without) == 806_746
     if VECTORS.exists():
@@ -47,7 +49,7 @@ def test_resnet_56_has_as_many_parameters_as_published():
 
 
 def test_resnet_20_has_20_layers_and_its_parameters():
-    network = _planned((32, 32, 3), 10, (3, 3, 3))
+    network = _planned("[3,3,3]", (32, 32, 3), 10)
     weighted = _layers(network, Conv2D) + _layers(network, Dense)
     assert len(weighted) == 6 * 3 + 2 == 20
     # Convolutions, their biases and the BatchNorms' scale and offset, block by block.
@@ -63,11 +65,9 @@ def test_every_logit_of_a_small_network_is_numpys(downsampling):
     mean = IMAGES.mean(0) / 255
     network = reference.randomized(
         _small(
-            downsampling=downsampling,
-            conv_bias="standard",
-            bn_epsilon=0.125,
+            f"[1,2], bias=standard, downsampling={downsampling}, bn_epsilon=0.125",
             mean=mean,
-            input_scale=255.0,
+            scale=255.0,
         )
     )
     caffe = downsampling == "caffe"
@@ -96,7 +96,7 @@ def test_every_logit_of_a_small_network_is_numpys(downsampling):
 
 
 @pytest.mark.parametrize(
-    ("conv_bias", "without"),
+    ("bias", "without"),
     [
         ("all", set()),
         ("standard", {"stack1_unit0_conv1", "stack1_unit0_conv2"}),
@@ -104,13 +104,13 @@ def test_every_logit_of_a_small_network_is_numpys(downsampling):
          | {"stem_conv"}),
     ],
 )  # fmt: skip
-def test_biases_are_where_asked(conv_bias, without):
-    network = _planned((8, 12, 3), 5, (1, 2), conv_bias=conv_bias)
+def test_biases_are_where_asked(bias, without):
+    network = _planned(f"[1,2], bias={bias}")
     assert {c.name for c in _layers(network, Conv2D) if not c.use_bias} == without
 
 
 def test_initial_weights_are_normal_of_variance_2_over_fan_in_and_differ_from_layer_to_layer():
-    network = _small(stack_units=(1, 1, 3))
+    network = _small("[1,1,3]")
     for conv in _layers(network, Conv2D)[-4:]:
         # 36,864 draws: the standard deviation is known to 0.4 %.
         kernel = conv.kernel.numpy()
@@ -127,14 +127,13 @@ def test_batchnorms_have_the_momentum_and_epsilon_asked_for():
     def values(network):
         return {(n.momentum, n.epsilon) for n in _layers(network, FusedBatchNormalization)}
 
-    small = (8, 12, 3), 5, (1, 2)
-    assert values(_planned(*small)) == {(0.95, 1e-5)}
-    assert values(_planned(*small, bn_momentum=0.999, bn_epsilon=0.01)) == {(0.999, 0.01)}
+    assert values(_planned("[1,2]")) == {(0.95, 1e-5)}
+    assert values(_planned("[1,2], bn_momentum=0.999, bn_epsilon=0.01")) == {(0.999, 0.01)}
 
 
 @pytest.mark.parametrize("size", [7, 5])
 def test_odd_sizes_are_halved_upwards(size):
-    network = _small((size, size, 1), (1, 1, 1))
+    network = _small("[1,1,1]", (size, size, 1))
     half = (size + 1) // 2
     assert network.get_layer("stack1_unit0_zeros").output.shape == (None, half, half, 32)
     assert network(np.zeros((1, size, size, 1), np.uint8)).shape == (1, 5)
@@ -142,7 +141,7 @@ def test_odd_sizes_are_halved_upwards(size):
 
 def test_logits_are_float32_of_a_16_bit_network():
     keras.config.set_dtype_policy("mixed_bfloat16")
-    network = _small(mean=0.5, input_scale=255.0)
+    network = _small(mean=0.5, scale=255.0)
     assert network.get_layer("stack0_unit0_conv1").compute_dtype == "bfloat16"
     assert network.get_layer("stack1_unit0_zeros").output.dtype == "bfloat16"
     assert network(IMAGES, training=False).dtype == tf.float32
@@ -150,7 +149,7 @@ def test_logits_are_float32_of_a_16_bit_network():
 
 
 def test_activation_penalty_and_dropout_are_those_asked_for():
-    network = _small(activation="silu", l2=0.5, dropout=0.25, dropout_seed=7)
+    network = _small("[1,2], activation=silu, dropout=0.25", l2=0.5, dropout_seed=7)
     for layer in _layers(network, keras.layers.Activation):
         expected = "linear" if layer.name == "float32_logits" else "silu"
         assert layer.activation is keras.activations.get(expected)
@@ -161,16 +160,29 @@ def test_activation_penalty_and_dropout_are_those_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "received"),
+    ("parameters", "rule"),
     [
-        ({"stack_units": ()}, r"\(\)"),
-        ({"stack_units": (1, 0)}, r"\(1, 0\)"),
-        ({"conv_bias": "some"}, "'some'"),
-        ({"downsampling": "torch"}, "'torch'"),
-        ({"input_shape": (8, 1, 3)}, r"input_shape=\(8, 1, 3\)"),
-        ({"input_shape": (8, 7, 3), "downsampling": "tensorflow"}, r"input_shape=\(8, 7, 3\)"),
+        ("[]", "expected units of resnet_smith, .* found ']'"),
+        ("[1,0]", "units of resnet_smith must be whole numbers from 1 to 100, received 0"),
+        ("bias=some", "must be one of all, standard, none, found 'some'"),
+        ("downsampling=torch", "must be one of caffe, tensorflow, found 'torch'"),
+        ("shortcut=3", "resnet_smith has no parameter 'shortcut'"),
     ],
 )
-def test_arguments_out_of_range_are_named(arguments, received):
-    with pytest.raises(ValueError, match=f"Received: {received}"):
-        _small(**arguments)
+def test_arguments_out_of_range_are_named(parameters, rule):
+    with pytest.raises(TextSyntaxError, match=rule):
+        _small(parameters)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "shape", "rule"),
+    [
+        ("[1,2]", (8, 1, 3), "needs images of at least 2×2"),
+        ("[1,2], downsampling=tensorflow", (8, 7, 3), "needs image sizes that 2 divides"),
+    ],
+)
+def test_images_that_do_not_suit_are_refused(parameters, shape, rule):
+    with pytest.raises(
+        ValueError, match=rf"{rule}\. Received: input_shape={re.escape(str(shape))}"
+    ):
+        _small(parameters, shape)

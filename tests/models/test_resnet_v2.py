@@ -9,15 +9,19 @@ import tensorflow as tf
 from keras.layers import Activation, Conv2D
 from planned import planned
 
+from tfsc import models
 from tfsc.layers.norm import FusedBatchNormalization
-from tfsc.models.resnet_v2 import resnet_v2
+from tfsc.text.reader import TextSyntaxError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
 
 
-def _small(input_shape=(16, 16, 3), classes=5, stack_units=(1, 1, 1), **arguments):
+ATIENZA = "[1,1,1], shortcut=1, pooling=avg"
+
+
+def _small(parameters=ATIENZA, input_shape=(16, 16, 3), **arguments):
     keras.utils.set_random_seed(0)
-    return resnet_v2(input_shape, classes, stack_units, **arguments)
+    return models.build(f"resnet_v2({parameters})", input_shape, 5, **arguments)
 
 
 @functools.cache
@@ -27,9 +31,9 @@ def _plain(policy="float32"):
     return _small()
 
 
-def _planned(*arguments, **changes):
+def _planned(parameters=ATIENZA, input_shape=(16, 16, 3), classes=5, **arguments):
     with planned():
-        return resnet_v2(*arguments, **changes)
+        return models.build(f"resnet_v2({parameters})", input_shape, classes, **arguments)
 
 
 def _layers(network, kind):
@@ -40,49 +44,49 @@ def _count(variables):
     return sum(int(np.prod(v.shape)) for v in variables)
 
 
-CHANGE_1 = {"pooling": "none"}
-TWO = {"shortcut_kernels": (1, 3, 3)}
-THREE = {"shortcut_kernels": (3, 3, 3)}
-DOWNSAMPLING = {"shortcut_preactivation": "downsampling"}
-ALL = {"shortcut_preactivation": "all"}
+BASELINE = "shortcut=1, pooling=avg"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "trainable", "total"),
+    ("parameters", "trainable", "total"),
     [
-        pytest.param({}, 1_663_338, 1_673_738, id="baseline n=6"),
-        pytest.param({"stack_units": (2, 2, 2)}, 570_602, 574_090, id="baseline n=2"),
-        pytest.param({"stack_units": (12, 12, 12)}, 3_302_442, 3_323_210, id="baseline n=12"),
-        pytest.param(CHANGE_1, 1_824_618, 1_835_018, id="1"),
-        pytest.param(TWO, 1_991_018, 2_001_418, id="2, two 3×3"),
-        pytest.param(THREE, 1_999_210, 2_009_610, id="2, three 3×3"),
-        pytest.param(CHANGE_1 | TWO, 2_152_298, 2_162_698, id="1+2, two"),
-        pytest.param(CHANGE_1 | THREE, 2_160_490, 2_170_890, id="1+2, three"),
+        pytest.param(BASELINE, 1_663_338, 1_673_738, id="baseline n=6"),
+        pytest.param(f"[2,2,2], {BASELINE}", 570_602, 574_090, id="baseline n=2"),
+        pytest.param(f"[12,12,12], {BASELINE}", 3_302_442, 3_323_210, id="baseline n=12"),
+        pytest.param("shortcut=1", 1_824_618, 1_835_018, id="1"),
+        pytest.param("shortcut=[1,3,3], pooling=avg", 1_991_018, 2_001_418, id="2, two 3×3"),
+        pytest.param("pooling=avg", 1_999_210, 2_009_610, id="2, three 3×3"),
+        pytest.param("shortcut=[1,3,3]", 2_152_298, 2_162_698, id="1+2, two"),
+        pytest.param("", 2_160_490, 2_170_890, id="1+2, three"),
+        pytest.param("shortcut=[3,3,3]", 2_160_490, 2_170_890, id="1+2, three, each for itself"),
         pytest.param(
-            CHANGE_1 | THREE | DOWNSAMPLING, 2_160_874, 2_171_658, id="1+2+3, three, stages 1 and 2"
+            "preactivation=downsampling", 2_160_874, 2_171_658, id="1+2+3, three, stages 1 and 2"
         ),
-        pytest.param(CHANGE_1 | THREE | ALL, 2_160_906, 2_171_722, id="1+2+3, three, all stages"),
+        pytest.param("preactivation=all", 2_160_906, 2_171_722, id="1+2+3, three, all stages"),
         pytest.param(
-            CHANGE_1 | TWO | DOWNSAMPLING, 2_152_682, 2_163_466, id="1+2+3, two, stages 1 and 2"
+            "shortcut=[1,3,3], preactivation=downsampling",
+            2_152_682,
+            2_163_466,
+            id="1+2+3, two, stages 1 and 2",
         ),
     ],
 )
-def test_parameters_are_as_many_as_published(arguments, trainable, total):
-    network = _planned((32, 32, 3), 10, **arguments)
+def test_parameters_are_as_many_as_published(parameters, trainable, total):
+    network = _planned(parameters, (32, 32, 3), 10)
     assert _count(network.trainable_variables) == trainable
     assert _count(network.variables) == total
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_depth_is_9n_plus_2(n):
-    network = _planned((16, 16, 3), 5, (n, n, n))
+    network = _planned(f"[{n},{n},{n}]")
     on_the_path = [c for c in _layers(network, Conv2D) if "shortcut" not in c.name]
     assert len(on_the_path) + len(_layers(network, keras.layers.Dense)) == 9 * n + 2
     assert len(_layers(network, Conv2D)) - len(on_the_path) == 3
 
 
 def test_stacks_may_have_unequal_units_and_any_number():
-    network = _small(stack_units=(1, 3), shortcut_kernels=(1, 3))
+    network = _small("[1,3], shortcut=[1,3]")
     units = [layer.name for layer in network.layers if layer.name.endswith("_add")]
     assert units == ["stack0_unit0_add", "stack1_unit0_add", "stack1_unit1_add", "stack1_unit2_add"]
     assert network.get_layer("stack0_unit0_add").output.shape == (None, 16, 16, 64)
@@ -91,7 +95,7 @@ def test_stacks_may_have_unequal_units_and_any_number():
 
 
 def test_kernels_strides_widths_and_initial_weights_are_atienzas():
-    network = _small(stack_units=(2, 1, 1), shortcut_kernels=(1, 3, 3))
+    network = _small("[2,1,1], shortcut=[1,3,3]")
 
     def shape(name):
         conv = network.get_layer(name)
@@ -117,7 +121,7 @@ def test_kernels_strides_widths_and_initial_weights_are_atienzas():
 
 
 def test_a_unit_adds_its_branch_to_its_raw_input():
-    network = _small(stack_units=(2, 1, 1))
+    network = _small("[2,1,1]")
     names = ("stack0_unit0_add", "stack0_unit1_conv3", "stack0_unit1_add")
     parts = keras.Model(network.input, [network.get_layer(name).output for name in names])
     before, branch, after = parts(IMAGES, training=False)
@@ -151,7 +155,7 @@ def test_uint8_and_float_images_give_the_same_logits(policy):
 def test_images_are_scaled_to_0_to_1_and_centred_inside(shape, policy):
     keras.config.set_dtype_policy(policy)
     mean = np.random.default_rng(1).uniform(size=shape).astype(np.float32)
-    network = _planned((16, 16, 3), 5, (1, 1, 1), mean=mean)  # what scales has no variables
+    network = _planned(mean=mean)  # what scales has no variables
     scaled = keras.Model(network.input, network.get_layer("scale").output)(IMAGES)
     # In float32 under every policy: bfloat16 would round 254 to 255.
     assert scaled.dtype == tf.float32
@@ -173,14 +177,14 @@ def test_all_that_follows_sees_only_scaled_images(policy):
 
 
 def test_small_grey_images_work():
-    network = resnet_v2((28, 28, 1), 10, (1, 1, 1), (3, 3, 3), pooling="none")
-    assert network(np.zeros((2, 28, 28, 1), np.uint8)).shape == (2, 10)
+    network = _small("[1,1,1]", (28, 28, 1))
+    assert network(np.zeros((2, 28, 28, 1), np.uint8)).shape == (2, 5)
     assert network.get_layer("stack2_unit0_add").output.shape == (None, 7, 7, 256)
 
 
 def test_without_pooling_the_dense_layer_sees_every_place_of_the_last_maps():
     for pooling, places in (("none", 4 * 4), ("avg", 1)):
-        network = _planned((16, 16, 3), 5, (1, 1, 1), pooling=pooling)
+        network = _planned(f"[1,1,1], pooling={pooling}")
         assert network.get_layer("logits").kernel.shape == (places * 256, 5)
 
 
@@ -189,7 +193,8 @@ def test_without_pooling_the_dense_layer_sees_every_place_of_the_last_maps():
 )
 @pytest.mark.parametrize("norm", [True, False])
 def test_shortcuts_are_preactivated_where_asked(stacks, where, norm):
-    network = _small(shortcut_preactivation=stacks, shortcut_bn=norm)
+    bn = "" if norm or stacks == "none" else ", preactivation_bn=false"
+    network = _small(f"{ATIENZA}, preactivation={stacks}{bn}")
     plain = _plain()
     extra = len(where)
     assert len(_layers(network, Activation)) == len(_layers(plain, Activation)) + extra
@@ -203,13 +208,13 @@ def test_shortcuts_are_preactivated_where_asked(stacks, where, norm):
 
 
 def test_the_activation_is_the_one_asked_for_throughout():
-    network = _planned((16, 16, 3), 5, (1, 1, 1), activation="silu", shortcut_preactivation="all")
+    network = _planned("[1,1,1], preactivation=all, activation=silu")
     kinds = {layer.activation for layer in _layers(network, Activation)}
     assert kinds == {keras.activations.silu, keras.activations.linear}  # linear casts the logits
 
 
 def test_nothing_is_random_once_the_weights_are():
-    network = _small(stack_units=(1, 1), shortcut_kernels=(1, 1))
+    network = _small("[1,1], shortcut=1")
     for training in (False, True):
         np.testing.assert_array_equal(
             network(IMAGES, training=training), network(IMAGES, training=training)
@@ -228,7 +233,7 @@ def test_the_penalty_is_l2_times_the_squares_of_convolution_kernels_alone():
 
 
 def test_gradients_reach_every_trainable_variable():
-    network = _small(shortcut_preactivation="all", pooling="none")
+    network = _small("[1,1,1], shortcut=1, preactivation=all")
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(network(IMAGES, training=False) ** 2)
     for variable, gradient in zip(
@@ -241,30 +246,35 @@ def test_gradients_reach_every_trainable_variable():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "received"),
+    ("parameters", "rule"),
     [
-        ({"stack_units": ()}, r"\(\)"),
-        ({"stack_units": (1, 0, 1)}, r"\(1, 0, 1\)"),
-        ({"shortcut_kernels": (1, 1)}, r"\(1, 1\) for 3 stacks"),
-        ({"pooling": "max"}, "'max'"),
-        ({"shortcut_preactivation": "some"}, "'some'"),
-        ({"input_shape": (3, 16, 3)}, r"input_shape=\(3, 16, 3\)"),
+        ("[]", "expected units of resnet_v2, .* found ']'"),
+        ("[1,0,1]", "units of resnet_v2 must be whole numbers from 1 to 100, received 0"),
+        ("shortcut=2", "shortcut of resnet_v2 must be odd numbers from 1 to 7, received 2"),
+        ("[1,1,1], shortcut=[1,1]", r"one size or as many as units has stacks \(3\), has 2"),
+        ("pooling=max", "pooling of resnet_v2 must be one of none, avg, found 'max'"),
+        ("preactivation=some", "must be one of none, downsampling, all, found 'some'"),
+        ("width=2", "resnet_v2 has no parameter 'width'"),
     ],
 )
-def test_arguments_out_of_range_are_named(arguments, received):
-    with pytest.raises(ValueError, match=f"Received: {received}"):
-        _small(**arguments)
+def test_arguments_out_of_range_are_named(parameters, rule):
+    with pytest.raises(TextSyntaxError, match=rule):
+        _small(parameters)
+
+
+def test_images_that_cannot_be_halved_so_often_are_refused():
+    rule = r"needs images of at least 4×4\. Received: input_shape=\(3, 16, 3\)"
+    with pytest.raises(ValueError, match=rule):
+        _small(input_shape=(3, 16, 3))
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_a_saved_network_gives_the_same_logits(tmp_path, policy):
     keras.config.set_dtype_policy(policy)
     network = _small(
-        stack_units=(1, 2),
-        shortcut_kernels=(1, 3),
+        "[1,2], shortcut=[1,3], pooling=avg, preactivation=all",
         mean=IMAGES.mean(0) / 255,
         l2=1e-4,
-        shortcut_preactivation="all",
     )
     network(IMAGES, training=True)  # statistics of their own
     network.save(tmp_path / "network.keras")

@@ -6,16 +6,18 @@ import numpy_layers as reference
 import pytest
 import tensorflow as tf
 from keras.layers import Conv2D
+from planned import planned
 
+from tfsc import models
 from tfsc.layers.norm import FusedBatchNormalization
-from tfsc.models.wide_resnet import wide_resnet
+from tfsc.text.reader import TextSyntaxError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 12, 3)).astype(np.uint8)
 
 
-def _small(input_shape=(8, 12, 3), stack_units=(1, 2), width=1, **arguments):
+def _small(parameters="[1,2], width=1", input_shape=(8, 12, 3), **arguments):
     keras.utils.set_random_seed(0)
-    return wide_resnet(input_shape, 5, stack_units, width, **arguments)
+    return models.build(f"wide_resnet({parameters})", input_shape, 5, **arguments)
 
 
 def _layers(network, kind):
@@ -43,13 +45,14 @@ def _formula(units, width):
 def test_parameters_are_as_many_as_published(units, width, published):
     """WRN-28-10 (36.5 M), WRN-16-4 (2.7 M) and WRN-40-1 (0.6 M)."""
     assert _formula(units, width) == published
-    if width < 10:  # the largest one takes 150 MB
-        network = wide_resnet((32, 32, 3), 10, (units,) * 3, width)
-        assert _trainable(network) == published
+    with planned():
+        text = f"wide_resnet([{units},{units},{units}], width={width})"
+        network = models.build(text, (32, 32, 3), 10)
+    assert _trainable(network) == published
 
 
 def test_depth_6n_plus_4_counts_the_shortcuts_convolutions():
-    network = _small(stack_units=(2, 2, 2), width=2)
+    network = _small("[2,2,2], width=2")
     convolutions = [c.name for c in _layers(network, Conv2D)]
     shortcuts = [name for name in convolutions if "shortcut" in name]
     assert shortcuts == [f"stack{s}_unit0_shortcut_conv" for s in (0, 1, 2)]
@@ -60,7 +63,7 @@ def test_depth_6n_plus_4_counts_the_shortcuts_convolutions():
 @pytest.mark.parametrize("width", [1, 2])
 def test_every_logit_of_a_small_network_is_numpys(width):
     """At width 1 the first stack keeps the stem's width: its shortcut is the raw input itself."""
-    network = reference.randomized(_small(width=width, bn_epsilon=0.125, mean=0.4))
+    network = reference.randomized(_small(f"[1,2], width={width}, bn_epsilon=0.125", mean=0.4))
 
     def conv(x, name, stride=1, **padding):
         (kernel,) = network.get_layer(name).get_weights()
@@ -87,7 +90,7 @@ def test_every_logit_of_a_small_network_is_numpys(width):
 
 
 def test_initial_weights_are_normal_of_variance_2_over_fan_out_and_differ():
-    network = _small(stack_units=(1, 1, 3))
+    network = _small("[1,1,3], width=1")
     convolutions = _layers(network, Conv2D)[-4:]
     for conv in convolutions:
         np.testing.assert_allclose(conv.kernel.numpy().std(), (2 / (9 * 64)) ** 0.5, rtol=0.02)
@@ -98,7 +101,8 @@ def test_initial_weights_are_normal_of_variance_2_over_fan_out_and_differ():
 
 
 def test_settings_reach_the_layers():
-    network = _small(activation="silu", l2=0.5, dropout=0.25, dropout_seed=7, bn_momentum=0.75)
+    parameters = "[1,2], width=1, activation=silu, dropout=0.25, bn_momentum=0.75"
+    network = _small(parameters, l2=0.5, dropout_seed=7)
     for layer in _layers(network, keras.layers.Activation):
         expected = "linear" if layer.name == "float32_logits" else "silu"
         assert layer.activation is keras.activations.get(expected)
@@ -118,14 +122,20 @@ def test_logits_are_float32_of_a_16_bit_network():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "received"),
+    ("parameters", "rule"),
     [
-        ({"stack_units": ()}, r"\(\)"),
-        ({"stack_units": (1, 0)}, r"\(1, 0\)"),
-        ({"width": 0}, "0"),
-        ({"input_shape": (8, 1, 3)}, r"input_shape=\(8, 1, 3\)"),
+        ("[]", "expected units of wide_resnet, .* found ']'"),
+        ("[1,0]", "units of wide_resnet must be whole numbers from 1 to 100, received 0"),
+        ("width=0", "width of wide_resnet must be a whole number from 1 to 100, received 0"),
+        ("pooling=avg", "wide_resnet has no parameter 'pooling'"),
     ],
 )
-def test_arguments_out_of_range_are_named(arguments, received):
-    with pytest.raises(ValueError, match=f"Received: {received}"):
-        _small(**arguments)
+def test_arguments_out_of_range_are_named(parameters, rule):
+    with pytest.raises(TextSyntaxError, match=rule):
+        _small(parameters)
+
+
+def test_images_that_cannot_be_halved_so_often_are_refused():
+    rule = r"needs images of at least 2×2\. Received: input_shape=\(8, 1, 3\)"
+    with pytest.raises(ValueError, match=rule):
+        _small(input_shape=(8, 1, 3))

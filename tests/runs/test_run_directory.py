@@ -30,7 +30,7 @@ def _refusal(recipe):
 
 
 def test_a_new_directory_is_made_and_holds_the_recipe(tmp_path):
-    recipe = _recipe(tmp_path, wd=0.25, flip=False)
+    recipe = _recipe(tmp_path, wd=0.25, export=False)
     with RunDirectory(recipe) as directory:
         assert directory.path == tmp_path / "runs" / "a"
         assert directory.summary() == {}

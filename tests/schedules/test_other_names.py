@@ -33,14 +33,14 @@ def _assert_it_works(family, hint):
     if hint.startswith("no "):
         return
     if hint.isidentifier():
-        assert hint in FAMILIES[family]
+        assert hint in FAMILIES[family].parameters
     elif hint.startswith("--momentum="):
         parse_momentum(hint.split("'")[1], parse(f"{family}({_LEAST[family]})"))
     elif hint.startswith("--"):
         assert hint == "--schedule_per=epoch"
     elif match := re.fullmatch(r"(\w+)=.*", hint):
         # By name, which a positional argument before it must not have given.
-        names = list(FAMILIES[family])
+        names = list(FAMILIES[family].parameters)
         least = _LEAST[family].split(",")[: names.index(match[1])]
         call = parse(f"{family}({','.join([*least, hint])}){' → 1' * (family == 'warmup')}")
         assert call
@@ -53,7 +53,7 @@ def test_every_word_of_the_table_is_answered_with_what_works(family):
     assert len(other_names.PARAMETERS[family]) > 15
     for word, hint in other_names.PARAMETERS[family].items():
         _assert_it_works(family, hint)
-        assert word not in FAMILIES[family]
+        assert word not in FAMILIES[family].parameters
         rule = _rule(f"{family}({word}=1)")
         assert rule.startswith(f"{family} has no parameter {word!r}; ")
         assert rule.endswith(hint)

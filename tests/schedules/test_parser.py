@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsc.schedules.catalog import FAMILIES, SHAPES, Chain, Knot, Segments
+from tfsc.schedules.catalog import FAMILIES
+from tfsc.schedules.parsed import SHAPES, Chain, Knot, Segments
 from tfsc.schedules.parser import NAMED, ScheduleSyntaxError, parse
 
 _FUZZ = settings(max_examples=100, deadline=None)
@@ -238,8 +239,8 @@ _CALLS = {
     "warm_restarts(0.1, period=50, mult=1)": "warm_restarts(0.1,50e)",
     "multistep(0.1, [40,80,120], gamma=0.2)": "multistep(0.1,[40e,80e,120e],gamma=0.2)",
     "multistep(0.35, [5e3s , 7e4s])": "multistep(0.35,[5000s,70000s])",
-    "cosine": "cosine()",
-    "exponential": "exponential()",
+    "cosine": "cosine",
+    "exponential": "exponential",
     "polynomial(0.1, power=2)": "polynomial(rate=0.1,power=2)",
     "warmup(5) -> cosine(0.1,to=1e-4)": "warmup(5e)→cosine(rate=0.1,to=1e-4)",
     "warmup(500s, constant, 0.2)→[0.1,0]const[0.01,30]→1e-3": (

@@ -15,19 +15,16 @@ TOOL = Path(__file__).parents[2] / "tools" / "crash_test.py"
 # The smallest run there is: a test of minutes would be run by nobody.
 SMALLEST = (
     "--dataset=digits",
-    "--stack_units=1",
+    "--model=resnet_v2(1, dropout=0.3)",
     "--train_examples=50",
     "--batch_size=25",
     "--epochs=6",
-    "--optimizer=sgd",
+    "--optimizer=lookahead(sgd(inverse(0.95,0.85)), every=3)",
     "--precision=bf16",
-    "--ema=0.9",
-    "--dropout=0.3",
+    "--average=ema(0.9)",
     "--schedule=one_cycle(1e-3)",
-    "--momentum=inverse(0.95,0.85)",
     "--batch_schedule=[25,0]const[50,3]",
     "--micro_batch=25",
-    "--lookahead=3",
 )
 
 

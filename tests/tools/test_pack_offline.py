@@ -154,8 +154,8 @@ def test_the_launcher_takes_the_packed_code_for_tfsc(lab):
 
 @pytest.mark.slow  # the launcher and what is unpacked are the tests beside it
 def test_code_unpacked_into_an_empty_directory_trains(tmp_path, lab):
-    recipe = ("--dataset=digits", "--stack_units=1", "--train_examples=50", "--batch_size=25")
-    recipe += ("--epochs=1", "--schedule=1e-3", "--shift=0", "--noflip", "--noexport")
+    recipe = ("--dataset=digits", "--model=resnet_v2(1)", "--train_examples=50", "--batch_size=25")
+    recipe += ("--epochs=1", "--schedule=1e-3", "--augment=none", "--noexport")
     trained = lab("-m", "tfsc.train", *recipe, "--run_dir=run")
     assert trained.returncode == 0, trained.stderr
     assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "done"

@@ -14,14 +14,12 @@ from tfsc.reporting.compare import differences
 
 RECIPE = {
     "dataset": "digits",
-    "stack_units": "1",
-    "pooling": "avg",
+    "model": "resnet_v2(1, pooling=avg, dropout=0.3)",
     "train_examples": "100",
     "batch_size": "25",
     "epochs": "4",
     "schedule": "[1e-3,0]lin[1e-4,4]",
-    "ema": "0.9",
-    "dropout": "0.3",
+    "average": "ema(0.9)",
     "keep_checkpoints": "1",
 }
 

@@ -9,13 +9,14 @@ import tensorflow as tf
 
 from tfsc import augment
 from tfsc.augment.flip import AlternatingFlip
+from tfsc.averages import Averaging
 from tfsc.data import example_and_epoch
 from tfsc.data.examples import Examples
 from tfsc.data.pipeline import TrainingPipeline
 from tfsc.layers.norm import FusedBatchNormalization
+from tfsc.losses import CrossEntropy
 from tfsc.optimizers.sgd import FusedSGD
-from tfsc.training.averaging import Averaging
-from tfsc.training.learner import Learner, smoothed_labels
+from tfsc.training.learner import Learner
 
 
 def _network(norm=True, l2=None):
@@ -85,15 +86,8 @@ def test_the_penalty_is_in_the_training_loss_only():
     assert float(logs["loss"]) == pytest.approx(data_loss, rel=1e-5)
 
 
-def test_smoothed_labels_are_those_of_the_specification():
-    targets = smoothed_labels(tf.constant([3, 9]), 10, 0.1).numpy()
-    assert targets.dtype == np.float32
-    expected = np.where(np.eye(10)[[3, 9]] == 1, 0.91, 0.01)
-    np.testing.assert_allclose(targets, expected, rtol=1e-6)
-
-
 def test_smoothing_is_in_the_training_loss_only_and_pulls_to_all_classes_alike():
-    learner = _learner(_network(norm=False), rate=0.1, label_smoothing=0.3)
+    learner = _learner(_network(norm=False), rate=0.1, loss=CrossEntropy(0.3))
     batch = _batch()
     images, labels = batch["image"].numpy().astype(np.float32), batch["label"].numpy()
     logits = learner.network(images).numpy()
@@ -184,14 +178,18 @@ def test_swapping_the_average_twice_restores_every_bit():
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 @pytest.mark.parametrize("optimizer", [keras.optimizers.AdamW, keras.optimizers.SGD])
 def test_state_is_all_that_the_next_step_depends_on(ema, optimizer):
-    learner = _learner(ema=ema, optimizer=optimizer(0.01), augmentation=augment.build(0.1, True, 3))
+    learner = _learner(
+        ema=ema, optimizer=optimizer(0.01), augmentation=augment.build("shift(0.1) flip", 3)
+    )
     for seed in range(2):
         learner.train_step(_batch(seed))
     held = {name: variable.numpy() for name, variable in learner.state().items()}
     learner.train_step(_batch(2))
     expected = {name: variable.numpy() for name, variable in learner.state().items()}
 
-    again = _learner(ema=ema, optimizer=optimizer(0.01), augmentation=augment.build(0.1, True, 3))
+    again = _learner(
+        ema=ema, optimizer=optimizer(0.01), augmentation=augment.build("shift(0.1) flip", 3)
+    )
     # Layer names are numbered through a process; a run's process builds its network once.
     values = list(held.values())
     assert len(again.state()) == len(values)
@@ -248,9 +246,7 @@ def test_augmentation_that_wants_them_sees_visits():
             np.testing.assert_array_equal(np.concatenate(seen), expected)
 
 
-def test_ema_and_smoothing_out_of_range_are_refused():
-    with pytest.raises(ValueError, match=r"label_smoothing must be .* below 1\. Received: 1.0"):
-        Learner(_network(), label_smoothing=1.0)
+def test_ema_out_of_range_is_refused():
     with pytest.raises(ValueError, match=r"decay must be at least 0 and below 1. Received: 1.0"):
         Learner(_network(), ema=1.0)
 
@@ -260,7 +256,7 @@ def _weights_after_five_steps(data_on="host", **compile_options):
     images = rng.integers(0, 256, (30, 4, 4, 1)).astype(np.uint8)
     examples = Examples(images, rng.integers(0, 3, 30).astype(np.int32))
     pipeline = TrainingPipeline(examples, batch_size=6, seed=0, data_on=data_on)
-    learner = _learner(augmentation=augment.build(0.1, True, 3), complete=pipeline.resident)
+    learner = _learner(augmentation=augment.build("shift(0.1) flip", 3), complete=pipeline.resident)
     learner.compile(optimizer=keras.optimizers.SGD(0.1), **compile_options)
     learner.fit(pipeline.batches(0, 5), steps_per_epoch=5, shuffle=False, verbose=0)
     assert int(learner.optimizer.iterations) == 5
@@ -298,7 +294,7 @@ def test_gradients_of_parts_make_one_update_of_the_whole_batch():
     results = []
     for micro_batch in (0, 2):
         network.set_weights(start)
-        learner = _learner(network, 0.1, augmentation=augment.build(0.3, True, 0), ema=0.5,
+        learner = _learner(network, 0.1, augmentation=augment.build("shift(0.3) flip", 0), ema=0.5,
                            micro_batch=micro_batch)  # fmt: skip
         logs = tf.function(learner.train_step)(_batch())
         assert int(learner.steps) == int(learner.optimizer.iterations) == 1

@@ -35,9 +35,8 @@ def _recipe(run_dir, **changes):
     # A network of three convolutions: a step of it is traced in a second.
     settings = {
         "dataset": "digits",
-        "model": "airbench",
-        "widths": (4,),
-        "whiten_images": 50,
+        "model": "airbench(4, activation=relu)",
+        "input": "center whiten(50)",
         "train_examples": 100,
         "batch_size": 25,
         "epochs": 2,
@@ -50,13 +49,11 @@ def _recipe(run_dir, **changes):
 
 def _plain(run_dir, **changes):
     """Without augmentation, whose graph takes a quarter of such a run's time."""
-    return _recipe(run_dir, **{"shift": 0.0, "flip": False} | changes)
+    return _recipe(run_dir, **{"augment": "none"} | changes)
 
 
 def _resnet(run_dir, **changes):
-    own = Recipe()
-    network = {name: getattr(own, name) for name in ("model", "widths", "whiten_images")}
-    return _recipe(run_dir, **network, **changes)
+    return _recipe(run_dir, **{"model": "resnet_v2", "input": "center"} | changes)
 
 
 def _written(path, history, rates, title, epochs):
@@ -283,10 +280,10 @@ def test_where_the_data_lies_and_steps_per_execution_do_not_change_the_run(
 
 
 def test_images_too_small_for_the_network_are_refused_before_a_run_starts(tmp_path, fault):
-    with pytest.raises(DataError, match="7 stacks need images of at least 64×64") as caught:
-        run_module.run(_resnet(tmp_path / "run", stack_units=(1,) * 7))
+    with pytest.raises(DataError, match="needs images of at least 64×64") as caught:
+        run_module.run(_resnet(tmp_path / "run", model=f"resnet_v2([{'1,' * 6}1])"))
     assert not (tmp_path / "run").exists()
-    check_size(_resnet(tmp_path / "run", stack_units=(1,) * 6), (32, 32, 3))
+    check_size(_resnet(tmp_path / "run", model=f"resnet_v2([{'1,' * 5}1])"), (32, 32, 3))
     fault("data", "images too small for the network", f"refused: {caught.value}")
 
 
@@ -306,7 +303,7 @@ def test_a_run_stopped_where_variables_are_frozen_resumes_exactly(tmp_path, monk
     Slow weights and one norm of all gradients would show what is left of them.
     """
     changes = {"freeze_after": "bn_bias:0.5,whitening:1", "wd": 0.1}
-    changes |= {"lookahead": 3, "global_clipnorm": 0.1}
+    changes |= {"optimizer": "lookahead(adamw, every=3)", "clip": "global_norm(0.1)"}
     with monkeypatch.context() as patch:
         compile_again = unittest.mock.create_autospec(Clock.compile_again)
         patch.setattr(Clock, "compile_again", compile_again)
@@ -393,7 +390,7 @@ def test_a_divergence_is_on_record_also_where_its_curves_cannot_be_drawn(tmp_pat
 def test_evaluations_may_be_left_out_but_the_last(whole, tmp_path, monkeypatch):
     """Weights do not depend on them; what has not been measured is empty, not a number."""
     monkeypatch.setattr(run_module, "plot_curves", plot_curves)
-    recipe = _recipe(tmp_path / "run", ema=0.9, validate_every=2)
+    recipe = _recipe(tmp_path / "run", average="ema(0.9)", validate_every=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # Matplotlib's, on a line without points
         summary = run_module.run(recipe)
@@ -422,7 +419,7 @@ def test_a_run_says_what_was_computed_in_cpp(whole, tmp_path):
         return start["winograd"], start["fused_norm"], start["fused_augment"]
 
     native = {"winograd": "on", "fused_norm": "auto", "fused_augment": "auto"}
-    run_module.run(_resnet(tmp_path / "run", **native, epochs=1, stack_units=(1, 1)))
+    run_module.run(_resnet(tmp_path / "run", **native, epochs=1, model="resnet_v2([1,1])"))
     assert used(tmp_path / "run") == (True,) * 3 and used(whole) == (False,) * 3
 
 
@@ -431,7 +428,7 @@ def test_weights_that_the_last_step_spoils_are_neither_saved_nor_exported(
     tmp_path, monkeypatch, group, fault
 ):
     # The loss of the step before an overflow is finite, and a validation loss may be too.
-    recipe = _plain(tmp_path / "run", export=True, ema=0.9)
+    recipe = _plain(tmp_path / "run", export=True, average="ema(0.9)")
     real = run_module._Run.train_epoch
 
     def spoil(self):
@@ -499,14 +496,14 @@ def test_what_a_schedule_says_in_vain_is_told_once(tmp_path, monkeypatch, caplog
     recipe = _plain(
         tmp_path / "run",
         schedule="multistep(1e-3, [0.5, 30])",
-        optimizer="sgd",
-        momentum="[0.9,0]const[0.8,50%]const[0.7,100%]",
+        optimizer="sgd([0.9,0]const[0.8,50%]const[0.7,100%])",
         batch_schedule="[25,0]const[50,1]const[100,40]",
     )
     expected = [
         "--schedule: milestone 30e of multistep never comes: the run has 2 epochs of 4 steps",
-        "--momentum: knot [0.7,100%] never comes: the run has 2 epochs of 4 steps",
         "--batch_schedule: knot [100,40] never comes: the run has 2 epochs of 4 steps",
+        "--optimizer: momentum of sgd: knot [0.7,100%] never comes: the run has 2 epochs of 4 "
+        "steps",
     ]
     for _ in range(2):
         with pytest.raises(Interrupted):

@@ -14,16 +14,15 @@ from tfsc.training.run import run
 # At this rate rounding stays rounding; at rates that train, every difference grows with the steps.
 RECIPE = Recipe(
     dataset="digits",
-    stack_units=(1, 1),
+    model="resnet_v2([1,1], dropout=0.2)",
     train_examples=300,
     batch_size=32,
     epochs=1,
-    optimizer="sgd",
+    optimizer="sgd(0.9)",
     wd=1e-3,
     l2=1e-4,
     schedule="1e-4",
-    dropout=0.2,
-    ema=0.9,
+    average="ema(0.9)",
     export=False,
 )
 # What only a process of its own can have.

@@ -7,8 +7,8 @@ from tfsc.recipe import Recipe
 from tfsc.training.scheduled_values import ScheduledValues, noise_scale
 
 
-def _scheduled(count=1000, **settings):
-    recipe = Recipe(optimizer="sgd", batch_size=100, epochs=4, **settings)
+def _scheduled(count=1000, momentum="0.9", **settings):
+    recipe = Recipe(optimizer=f"sgd({momentum})", batch_size=100, epochs=4, **settings)
     return ScheduledValues(recipe, BatchPlan(count, recipe.batch_sizes()))
 
 

@@ -21,15 +21,13 @@ from tfsc.training.checkpoint import CheckpointStore
 def _recipe(run_dir):
     return Recipe(
         dataset="digits",
-        model="airbench",
-        widths=(4,),
-        whiten_images=50,
+        model="airbench(4, activation=relu)",
+        input="center whiten(50)",
         train_examples=100,
         batch_size=25,
         epochs=2,
         schedule="[1e-3,0]lin[1e-4,2]",
-        shift=0.0,
-        flip=False,  # augmentation's graph takes a quarter of such a run's time
+        augment="none",  # augmentation's graph takes a quarter of such a run's time
         run_dir=str(run_dir),
     )
 

@@ -14,6 +14,7 @@ _NAMES = {
     "AlternatingFlip": "flip",
     "SeparableAugmentation": "separable",
     "SeparableChain": "separable",
+    "AUGMENTATIONS": "catalog",
     "build": "builder",
 }
 

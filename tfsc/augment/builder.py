@@ -1,36 +1,29 @@
 """`build`: the augmentation of a run, one layer of all its parts."""
 
-from tfsc.augment.crop import ReflectCrop
-from tfsc.augment.flip import AlternatingFlip, RandomFlip
+from collections.abc import Iterable
+
+from tfsc.augment.catalog import AUGMENTATIONS
 from tfsc.augment.separable import SeparableChain
-from tfsc.augment.shift import RandomShift
-
-_FLIPS = {"random": RandomFlip, "alternating": AlternatingFlip}
+from tfsc.text.family import Call
 
 
-def build(
-    shift: float,
-    flip: bool,
-    seed: int,
-    crop: int = 0,
-    flip_mode: str = "random",
-    native: bool = False,
-) -> SeparableChain:
-    """A crop by whole pixels, a sub-pixel shift, then a left-right flip, in one pass.
+def build(augmentation: str | Iterable[Call], seed: int, native: bool = False) -> SeparableChain:
+    """The augmentations of a text, in its order and in one pass.
+
+        build("shift(0.07) flip", seed=0)
 
     Args:
-        shift: factor of `RandomShift`; 0: none.
-        flip: whether half of the images are mirrored.
+        augmentation: text of several of `AUGMENTATIONS`, or what they have read.
         seed: of all draws.
-        crop: size of `ReflectCrop`; 0: none.
-        flip_mode: "random" or "alternating".
         native: whether it is computed in C++.
+
+    Raises:
+        TextSyntaxError: if the text breaks a rule.
     """
-    layers = []
-    if crop > 0:
-        layers.append(ReflectCrop(crop, seed=seed))
-    if shift > 0:
-        layers.append(RandomShift(shift, seed=seed))
-    if flip:
-        layers.append(_FLIPS[flip_mode](seed=seed))
+    if isinstance(augmentation, str):
+        augmentation = AUGMENTATIONS.parse_several(augmentation)
+    layers = [
+        AUGMENTATIONS.builder(call.family)(**dict(call.arguments), seed=seed)
+        for call in augmentation
+    ]
     return SeparableChain(layers, native=native)

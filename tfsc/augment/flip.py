@@ -54,3 +54,8 @@ def mirror_matrix(flipped: tf.Tensor, width: int) -> tf.Tensor:
     """Matrices [n, width, width]: the mirror where `flipped`, else the identity."""
     straight = tf.eye(width)
     return tf.where(flipped[:, None, None], tf.reverse(straight, [1]), straight)
+
+
+def flip(which: str = "random", seed: int = 0) -> SeparableAugmentation:
+    """`RandomFlip`, or `AlternatingFlip` where `which` is "alternating"."""
+    return {"random": RandomFlip, "alternating": AlternatingFlip}[which](seed=seed)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
+from tfsc.command_line import help
 from tfsc.command_line.parse import parse
 from tfsc.errors import Interrupted, TfscError, shown
 
@@ -20,6 +21,8 @@ def run(
     main: Callable[[], None],
     check: Callable[[flags.FlagValues], object] | None = None,
     only_in_files: Mapping[str, str] | None = None,
+    renamed: Callable[[str, Sequence[str]], str] | None = None,
+    sections: Mapping[str, str] | None = None,
 ) -> None:
     """Parse flags, call `main`, and end the process; foreseen errors are one message.
 
@@ -27,10 +30,14 @@ def run(
         main: what the command does.
         check: rules about several flags together, checked with --only_check_args too.
         only_in_files: flags that are refused outside of flagfiles, and the rule that says why.
+        renamed: what to say of flags that have another spelling now; see `parse`.
+        sections: of --help, by the name of a flag; those without one are the command's own.
     """
 
     def parser(argv: Sequence[str]) -> list[str]:
-        _foreseen(lambda: _parse(argv, check, only_in_files))
+        if help.is_asked(argv[1:]):
+            _foreseen(lambda: _help(sections or {}))
+        _foreseen(lambda: _parse(argv, check, only_in_files, renamed))
         # absl's default would show other packages' notes.
         if flags.FLAGS["verbosity"].using_default_value:
             flags.FLAGS.verbosity = logging.WARNING
@@ -40,13 +47,20 @@ def run(
     app.run(lambda _argv: _foreseen(main), flags_parser=parser)
 
 
+def _help(sections: Mapping[str, str]) -> None:
+    with contextlib.suppress(BrokenPipeError):  # `--help | head` has had enough
+        help.show(flags.FLAGS, sections)
+    raise SystemExit(0)
+
+
 def _parse(
     argv: Sequence[str],
     check: Callable[[flags.FlagValues], object] | None,
     only_in_files: Mapping[str, str] | None,
+    renamed: Callable[[str, Sequence[str]], str] | None,
 ) -> None:
     try:
-        parse(argv, flags.FLAGS, check, only_in_files)
+        parse(argv, flags.FLAGS, check, only_in_files, renamed)
     except (BrokenPipeError, SystemExit):
         # Nothing but a help flag ends here, also where `--help | head` has had enough. absl ends it
         # with 1, as if it were an error.

@@ -27,6 +27,7 @@ def parse(
     flag_values: flags.FlagValues,
     check: Callable[[flags.FlagValues], object] | None = None,
     only_in_files: Mapping[str, str] | None = None,
+    renamed: Callable[[str, Sequence[str]], str] | None = None,
 ) -> None:
     """Set flags from a command line, as absl does but for what is wrong.
 
@@ -38,6 +39,8 @@ def parse(
         flag_values: the flags to set.
         check: rules about several flags together.
         only_in_files: flags that are refused outside of flagfiles, and the rule that says why.
+        renamed: what to say of an unknown flag that has another spelling now, of its name and all
+            flags of the command line as `--name=value`; empty: it never had one.
 
     Raises:
         RecipeError: if anything on the command line or in its flagfiles is not allowed.
@@ -47,6 +50,7 @@ def parse(
     allowed_unknown: set[str] = set()
     stray: list[Argument] = []
     set_by: dict[str, Argument] = {}
+    words: list[str] = []
     for argument in rest:
         if argument.text == "--":
             stray = list(rest)
@@ -67,6 +71,7 @@ def parse(
                 raise argument.error(f"--{name}={shown(value)}: {only_in_files[name]}")
             _set(flag_values, name, value, argument)
             set_by[name] = argument
+            words.append(f"--{name}={value}")
         elif name[:2] == "no" and name[2:] in flag_values and flag_values[name[2:]].boolean:
             if value is not None:
                 raise argument.error(f"--{name}={shown(value)} does not take an argument")
@@ -74,8 +79,11 @@ def parse(
             set_by[name[2:]] = argument
         else:
             unknown.append((name, argument))
+            words.append(argument.text)
     for name, argument in unknown:
         if name not in allowed_unknown:
+            if renamed and (said := renamed(name, words)):
+                raise argument.error(f"{shown(argument.text)}: {said}")
             raise argument.error(_unknown(name, argument, flag_values))
     if stray:
         words = shown(" ".join(" ".join(argument.text for argument in stray).split()))

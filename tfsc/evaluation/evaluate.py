@@ -85,8 +85,11 @@ def evaluate(
         print("(its classes are those of the set in another order: mapped by name)")
     elif not compared:
         print("(names of classes not compared: its outputs are taken for the set's, in order)")
-    if not recipe.flip:
-        print("(trained with --noflip: mirrored images are foreign to it, TTA may only harm)")
+    if not recipe.parsed("augment").named("flip"):
+        print(
+            "(trained without flip in --augment: mirrored images are foreign to it, "
+            "TTA may only harm)"
+        )
     place = report_place(export_home(path) or path)
     if out is None and place.is_symlink():
         raise ExportError(f"{place}: must not be a symbolic link; name a place by --out")

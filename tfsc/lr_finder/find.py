@@ -153,7 +153,7 @@ def _title(recipe: Recipe, options: Options) -> str:
         seeds = f"seeds {recipe.seed}–{recipe.seed + options.seeds - 1}"
     decay = f" λ={recipe.wd:g}" if recipe.wd else ""
     return (
-        f"{recipe.dataset} · {recipe.model} · {recipe.optimizer}{decay} · batch "
+        f"{recipe.dataset} · {recipe.short('model')} · {recipe.short('optimizer')}{decay} · batch "
         f"{recipe.batch_size} · {recipe.precision} · {options.num_steps} steps · {seeds}"
     )
 

@@ -23,6 +23,7 @@ from tfsc.lr_finder.suggestions import (
     suggest,
     together,
 )
+from tfsc.optimizers.catalog import innermost
 from tfsc.recipe import Recipe, settings
 from tfsc.reporting.provenance import environment
 from tfsc.schedules import parser
@@ -170,7 +171,7 @@ def triangle(recipe: Recipe, base: float, top: float) -> str:
 
 def _restarts(recipe: Recipe, rate: float) -> str | None:
     """The recipe's warm restarts at another rate, if its optimizer needs them."""
-    if recipe.optimizer != "adamwr":
+    if innermost(recipe.parsed("optimizer")).family != "adamwr":
         return None
     return str(recipe.parsed_schedule().replace(rate=float(f"{rate:.3g}")))
 

@@ -1,19 +1,14 @@
-"""Architectures: one a file, functional Keras models from raw 0–255 images to float32 logits.
+"""Architectures: one a file, a function from maps to features; `build` makes a model of a text.
 
-`models.resnet_v2.resnet_v2(…)` builds one: each module has a function of its name.
+    models.build("resnet_v2([6,6,6], shortcut=3)", (32, 32, 3), classes=10)
+
+`tfsc.models.catalog` has the families and their parameters; what they share is `Parts`.
 """
 
 from tfsc.lazy import attributes
 
-_MODULES = (
-    "airbench",
-    "caffe_cifar10",
-    "resnet_smith",
-    "resnet_v2",
-    "wide_resnet",
-    "input_statistics",
-)
+_NAMES = {"NETWORKS": "catalog", "Parts": "parts", "build": "builder", "scaled_images": "parts"}
 
-__all__ = [*_MODULES]
+__all__ = [*_NAMES]
 
-__getattr__, __dir__ = attributes(__name__, modules=_MODULES)
+__getattr__, __dir__ = attributes(__name__, _NAMES)

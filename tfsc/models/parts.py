@@ -1,149 +1,188 @@
-"""What networks share: `images` first, `conv3x3`, `normalized`, and `logits` at their end."""
+"""`Parts`: builds what networks share, in the way that a run wants them."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-from keras import initializers, layers
+from keras import initializers, layers, regularizers
 
 from tfsc.layers.activation import FusedActivation
 from tfsc.layers.dropout import SampleDropout
 from tfsc.layers.identity_filters import IdentityFilters
 from tfsc.layers.norm import FusedBatchNormalization
 from tfsc.layers.norm_relu import NormReLU
+from tfsc.layers.pointwise import PointwiseConv2D
 from tfsc.layers.whitening import WhiteningConv2D
 from tfsc.layers.winograd import LEAST_CHANNELS, WinogradConv2D
 
 
-def images(
-    input_shape: tuple[int, int, int],
-    mean: float | np.ndarray,
-    scale: float | np.ndarray = 1.0,
-    whitening: np.ndarray | None = None,
-    activation: str = "linear",
-) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """A network's input and what its first layer sees: scale·(x/255 − mean), in float32.
+@dataclass(frozen=True)
+class Parts:
+    """Builds layers for one network, which is a function of maps and this.
 
-    With `whitening` that is act(conv(…) + b): maps as large as the image, of a convolution that
-    trains nothing but b.
+    Args:
+        activation: name of a Keras activation.
+        dropout: rate before the dense layer.
+        bn_momentum: of BatchNorm's moving statistics.
+        bn_epsilon: added to BatchNorm's variance.
+        identity_init: whether filter i of a convolution of more than 1×1 begins as the identity of
+            channel i, as far as there are input channels.
+        logit_scale: factor on the logits.
+        l2: penalty l2·Σw² on convolution kernels.
+        dropout_seed: of dropout's masks.
+        whitening: kernel of a first convolution (see `whitening_kernel`), of which only the bias
+            trains; None: none.
+        winograd: whether 3×3 convolutions of stride 1 and at least 16 input channels are
+            `WinogradConv2D`.
+        fused_norm: whether BatchNormalization with ReLU behind it is a `NormReLU`.
+    """
+
+    activation: str = "relu"
+    dropout: float = 0.0
+    bn_momentum: float = 0.99
+    bn_epsilon: float = 1e-3
+    identity_init: bool = False
+    logit_scale: float = 1.0
+    l2: float = 0.0
+    dropout_seed: int = 0
+    whitening: np.ndarray | None = None
+    winograd: bool = False
+    fused_norm: bool = False
+
+    def penalty(self, factor: float = 1.0) -> regularizers.Regularizer | None:
+        """The penalty on a kernel, times `factor`; None without one."""
+        return regularizers.L2(factor * self.l2) if self.l2 else None
+
+    def conv(
+        self,
+        maps: keras.KerasTensor,
+        filters: int,
+        kernel: int,
+        name: str,
+        stride: int = 1,
+        *,
+        initializer: initializers.Initializer | str,
+        pad_all_sides: bool = False,
+        pointwise: bool = False,
+        **arguments: Any,
+    ) -> keras.KerasTensor:
+        """A convolution whose outputs are ⌈size/stride⌉ on a side.
+
+        Args:
+            maps: [n, height, width, channels].
+            filters: number of output channels.
+            kernel: its size, odd.
+            name: of the layer; a padding's is `<name>_pad`.
+            stride: 1 or 2.
+            initializer: of the kernel, or of what the identity leaves; a new one for each layer,
+                as a shared object gives equal shapes equal weights.
+            pad_all_sides: with stride 2, pad a pixel on all sides, as Caffe and Torch do. At even
+                sizes Keras' "same" pads below and on the right only: the windows lie one pixel
+                further on.
+            pointwise: whether one of 1×1 and stride 1 is a `PointwiseConv2D`.
+            arguments: of `keras.layers.Conv2D`.
+        """
+        if self.identity_init and kernel > 1:
+            initializer = IdentityFilters(initializer)
+        arguments = {
+            "kernel_initializer": initializer,
+            "kernel_regularizer": self.penalty(),
+            **arguments,
+        }
+        if stride > 1 and pad_all_sides:
+            maps = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(maps)
+            return layers.Conv2D(filters, kernel, stride, "valid", name=name, **arguments)(maps)
+        if self.winograd and (kernel, stride) == (3, 1) and maps.shape[-1] >= LEAST_CHANNELS:
+            return WinogradConv2D(filters, name=name, **arguments)(maps)
+        kind = PointwiseConv2D if pointwise and kernel == stride == 1 else layers.Conv2D
+        return kind(filters, kernel, strides=stride, padding="same", name=name, **arguments)(maps)
+
+    def norm(self, maps: keras.KerasTensor, name: str, **arguments: Any) -> keras.KerasTensor:
+        """BatchNormalization, with these arguments of Keras'."""
+        return FusedBatchNormalization(name=name, **self._numbers(arguments))(maps)
+
+    def act(self, maps: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        """The activation."""
+        return layers.Activation(self.activation, name=name)(maps)
+
+    def fused_act(self, maps: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        """The activation, its gradient of one operation; GELU's keeps its input alone."""
+        return FusedActivation(self.activation, name=name)(maps)
+
+    def norm_act(
+        self,
+        maps: keras.KerasTensor,
+        norm: str,
+        act: str,
+        fused_act: bool = False,
+        **arguments: Any,
+    ) -> keras.KerasTensor:
+        """BatchNormalization and the activation, in one layer of the first name where they can be.
+
+        Args:
+            maps: [n, height, width, channels].
+            norm, act: names of the layers.
+            fused_act: whether the activation is `fused_act`.
+            arguments: of `keras.layers.BatchNormalization`.
+        """
+        if self.fused_norm and self.activation == "relu":
+            return NormReLU(name=norm, **self._numbers(arguments))(maps)
+        maps = self.norm(maps, norm, **arguments)
+        return self.fused_act(maps, act) if fused_act else self.act(maps, act)
+
+    def _numbers(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"momentum": self.bn_momentum, "epsilon": self.bn_epsilon, **arguments}
+
+    def whitened(self, maps: keras.KerasTensor, padding: str) -> keras.KerasTensor:
+        """The convolution `whitening`, with its kernel; not without one.
+
+        In float32: filters of faint directions amplify their input up to 45 times, and with it
+        what bfloat16 would round off.
+        """
+        size, _, _, filters = self.whitening.shape
+        layer = WhiteningConv2D(filters, size, padding, dtype="float32", name="whitening")
+        outputs = layer(maps)
+        layer.set_kernel(self.whitening)
+        return outputs
+
+    def logits(
+        self, features: keras.KerasTensor, classes: int, **arguments: Any
+    ) -> keras.KerasTensor:
+        """Float32 logits of features [n, d]: dropout, dense layer, factor.
+
+        Args:
+            features: what the network has made of the images.
+            classes: number of logits.
+            arguments: of `keras.layers.Dense`.
+        """
+        if self.dropout:
+            features = SampleDropout(self.dropout, self.dropout_seed, name="dropout")(features)
+        x = layers.Dense(classes, name="logits", **arguments)(features)
+        # The loss needs float32; only the multiplication itself is in the policy's precision.
+        x = layers.Activation("linear", dtype="float32", name="float32_logits")(x)
+        if self.logit_scale == 1:
+            return x
+        return layers.Rescaling(self.logit_scale, dtype="float32", name="logit_scale")(x)
+
+
+def scaled_images(
+    input_shape: tuple[int, int, int],
+    mean: float | np.ndarray = 0.0,
+    scale: float | np.ndarray = 1.0,
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """A network's input and its first maps: scale·(x/255 − mean), in float32.
 
     Args:
         input_shape: (height, width, channels) of raw images, uint8 or float 0–255.
         mean: of images scaled to 0–1; a number, [channels] or [height, width, channels].
         scale: range of the pixels; 255 leaves them as they are. A number or [channels].
-        whitening: kernel of that convolution (see `whitening_kernel`); None: none.
-        activation: behind it, name of a Keras activation.
 
     Returns:
-        The `keras.Input`, and the output of the layer `scale` or `whitening_act`.
+        The `keras.Input`, and the output of the layer `scale`.
     """
     inputs = keras.Input(input_shape, dtype="float32", name="image")
     # In float32: bfloat16 would round pixels before the mean is gone.
     offset = -scale * np.asarray(mean, np.float32)
     scaled = layers.Rescaling(scale / 255, offset=offset, dtype="float32", name="scale")
-    x = scaled(inputs)
-    if whitening is not None:
-        x = FusedActivation(activation, name="whitening_act")(whitened(x, whitening, "same"))
-    return inputs, x
-
-
-def whitened(x: keras.KerasTensor, kernel: np.ndarray, padding: str) -> keras.KerasTensor:
-    """The layer `whitening`, a `WhiteningConv2D`, with this kernel.
-
-    In float32: filters of faint directions amplify their input up to 45 times, and with it what
-    bfloat16 would round off.
-    """
-    size, _, _, filters = kernel.shape
-    layer = WhiteningConv2D(filters, size, padding, dtype="float32", name="whitening")
-    outputs = layer(x)
-    layer.set_kernel(kernel)
-    return outputs
-
-
-def initializer(
-    rest: initializers.Initializer | str, identity: bool
-) -> initializers.Initializer | str:
-    """`rest`, or the identity where a convolution has filters for it."""
-    return IdentityFilters(rest) if identity else rest
-
-
-def conv3x3(
-    x: keras.KerasTensor,
-    filters: int,
-    stride: int,
-    name: str,
-    winograd: bool = False,
-    **arguments: Any,
-) -> keras.KerasTensor:
-    """A 3×3 convolution with one pixel of padding on all sides, as Caffe and Torch have it.
-
-    At stride 2 and even sizes Keras' "same" pads below and on the right only: the windows lie one
-    pixel further on.
-
-    Args:
-        x: maps [n, height, width, channels].
-        filters: number of output channels.
-        stride: 1 or 2.
-        name: of the layer; the padding's is `<name>_pad`.
-        winograd: whether one of stride 1 and at least 16 channels of x is a `WinogradConv2D`.
-        arguments: of `keras.layers.Conv2D`.
-    """
-    if stride > 1:
-        x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
-    elif winograd and x.shape[-1] >= LEAST_CHANNELS:
-        return WinogradConv2D(filters, name=name, **arguments)(x)
-    padding = "valid" if stride > 1 else "same"
-    return layers.Conv2D(filters, 3, stride, padding, name=name, **arguments)(x)
-
-
-def normalized(
-    x: keras.KerasTensor,
-    activation: str,
-    names: tuple[str, str],
-    fused: bool = False,
-    layer: type[layers.Activation] = layers.Activation,
-    **arguments: Any,
-) -> keras.KerasTensor:
-    """BatchNormalization and an activation.
-
-    Args:
-        x: maps [n, height, width, channels].
-        activation: name of a Keras activation.
-        names: of the two layers.
-        fused: whether ReLU and the normalization are one layer, `NormReLU`, of the first name.
-        layer: of the activation otherwise.
-        arguments: of `keras.layers.BatchNormalization`.
-    """
-    norm, act = names
-    if fused and activation == "relu":
-        return NormReLU(name=norm, **arguments)(x)
-    x = FusedBatchNormalization(name=norm, **arguments)(x)
-    return layer(activation, name=act)(x)
-
-
-def logits(
-    x: keras.KerasTensor,
-    classes: int,
-    dropout: float = 0.0,
-    dropout_seed: int = 0,
-    scale: float = 1.0,
-    **arguments: Any,
-) -> keras.KerasTensor:
-    """Float32 logits of features [n, d]: dropout, dense layer, factor.
-
-    Args:
-        x: features.
-        classes: number of logits.
-        dropout: rate.
-        dropout_seed: of its masks.
-        scale: factor on the dense layer's outputs.
-        arguments: of `keras.layers.Dense`.
-    """
-    if dropout:
-        x = SampleDropout(dropout, dropout_seed, name="dropout")(x)
-    x = layers.Dense(classes, name="logits", **arguments)(x)
-    # The loss needs float32; only the multiplication itself is in the policy's precision.
-    x = layers.Activation("linear", dtype="float32", name="float32_logits")(x)
-    if scale == 1:
-        return x
-    return layers.Rescaling(scale, dtype="float32", name="logit_scale")(x)
+    return inputs, scaled(inputs)

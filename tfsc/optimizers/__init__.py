@@ -3,6 +3,8 @@
 from tfsc.lazy import attributes
 
 _NAMES = {
+    "OPTIMIZERS": "catalog",
+    "build": "builder",
     "FusedAdadelta": "adadelta",
     "FusedAdagrad": "adagrad",
     "FusedAdam": "adam",

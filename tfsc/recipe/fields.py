@@ -7,8 +7,19 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from tfsc.augment.catalog import AUGMENTATIONS
+from tfsc.averages.catalog import AVERAGES
+from tfsc.errors import shown
+from tfsc.inputs.catalog import INPUTS
+from tfsc.losses.catalog import LOSSES
+from tfsc.models.catalog import NETWORKS
+from tfsc.optimizers import groups
+from tfsc.optimizers.catalog import CLIPS, OPTIMIZERS, momenta
 from tfsc.recipe.setting import Setting
-from tfsc.schedules import catalog, momentum_and_batch_size, parser
+from tfsc.schedules.catalog import FAMILIES, NAMED
+from tfsc.schedules.momentum_and_batch_size import Inverse, parse_batch_sizes
+from tfsc.schedules.parsed import SHAPES, ScheduleText
+from tfsc.schedules.parser import parse as parse_schedule
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "auto")
 PRECISION_ALIASES = {
@@ -19,21 +30,11 @@ PRECISION_ALIASES = {
 
 
 def _setting(default: Any, help: str, **rule: Any) -> Any:
-    kind = type(default)
-    if models := rule.get("models"):
-        help = f"{help} [{', '.join(models)}]"
-    return dataclasses.field(default=default, metadata={"setting": Setting(help, kind, **rule)})
+    setting = Setting(help, type(default), **rule)
+    return dataclasses.field(default=default, metadata={"setting": setting})
 
 
 _LIMIT = 10_000_000  # a bound that only a typing error exceeds
-_RESIDUAL = ("resnet_v2", "resnet_smith", "wide_resnet")
-_NORMALIZED = (*_RESIDUAL, "airbench")
-# What a default leaves to the network: a plain one's, and those of networks with their own.
-PLAIN_NETWORKS = {"whiten_images": 0, "identity_init": "false", "logit_scale": 1.0}
-OWN_OF_NETWORKS = {
-    "airbench": {"whiten_images": 5000, "identity_init": "true", "logit_scale": 1 / 9}
-}
-LEFT_TO_NETWORKS = tuple(PLAIN_NETWORKS)
 
 
 @dataclass(frozen=True)
@@ -100,161 +101,34 @@ class Fields:
     # Network.
     model: str = _setting(
         "resnet_v2",
-        "Architecture: Atienza's with the seeds' Changes, Smith & Topin's of super-convergence, "
-        "wide residual networks, Caffe's cifar10_full, or airbench's wide and shallow one. A "
-        "setting that names networks in [] must be left alone with the others.",
-        choices=(*_RESIDUAL, "caffe_cifar10", "airbench"),
+        f"Network: {', '.join(NETWORKS)}, with its parameters: resnet_v2([6,6,6], "
+        "shortcut=3), wide_resnet([4,4,4], width=10). `python -m tfsc.models` lists them.",
+        parse_text=NETWORKS.parse,
     )
-    stack_units: tuple = _setting(
-        (6, 6, 6),
-        "Residual units in each stack: 6,6,6 is ResNet56v2, 9,9,9 Smith's ResNet-56, 4,4,4 a "
-        "WRN-28.",
-        low=1,
-        high=100,
-        models=_RESIDUAL,
-    )
-    width: int = _setting(
-        1, "Factor k on the width: WRN-28-10 has 10.", low=1, high=100, models=("wide_resnet",)
-    )
-    shortcut_kernels: tuple = _setting(
-        (3,),
-        "Kernel size of each stack's projection shortcut, or one size for all. Change 2 is 3 "
-        "(or 1,3,3); Atienza has 1.",
-        low=1,
-        high=7,
-        models=("resnet_v2",),
-    )
-    pooling: str = _setting(
-        "none",
-        "Before the dense layer: none (Change 1) or the average over the last feature maps "
-        "(Atienza).",
-        choices=("none", "avg"),
-        models=("resnet_v2",),
-    )
-    shortcut_preactivation: str = _setting(
-        "none",
-        "Change 3: activate the input of projection shortcuts: in no stack, in those that halve "
-        "the maps (all but the first), or in all.",
-        choices=("none", "downsampling", "all"),
-        models=("resnet_v2",),
-    )
-    shortcut_bn: bool = _setting(
-        True,
-        "With --shortcut_preactivation: BatchNorm before the shortcut's activation "
-        "(seed 000's runs 8 and 9: false).",
-        models=("resnet_v2",),
-    )
-    conv_bias: str = _setting(
-        "all",
-        "Which convolutions have a bias: all (Smith), standard: not those of the blocks that halve "
-        "the maps (seed 002), or none.",
-        choices=("all", "standard", "none"),
-        models=("resnet_smith",),
-    )
-    downsampling: str = _setting(
-        "caffe",
-        "How maps are halved: as Caffe does (shortcut 3×3 average pooling, convolution padded on "
-        "all sides), or as seed 002's TensorFlow code does (2×2, padded below and right).",
-        choices=("caffe", "tensorflow"),
-        models=("resnet_smith",),
-    )
-    bn_momentum: float = _setting(
-        0.0,
-        "Momentum of BatchNorm's moving statistics; 0: the network's own (.99, .95, .9, .6).",
-        low=0.0,
-        high=0.99999,
-        models=_NORMALIZED,
-    )
-    bn_epsilon: float = _setting(
-        0.0,
-        "Added to BatchNorm's variance; 0: the network's own (1e-3, 1e-5, 1e-5, 1e-12).",
-        low=0.0,
-        high=1.0,
-        models=_NORMALIZED,
-    )
-    widths: tuple = _setting(
-        (64, 256, 256), "Channels of each group.", low=1, high=4096, models=("airbench",)
-    )
-    group_depth: int = _setting(
-        2, "Convolutions in each group.", low=1, high=8, models=("airbench",)
-    )
-    whiten_images: int = _setting(
-        -1,
-        "Compute a first 2×2 convolution from so many training images, so that its outputs are "
-        "uncorrelated, and train its bias only; 0: none, airbench's trains like the others. -1: "
-        "the network's own (airbench 5000, the others 0).",
-        low=-1,
-        high=_LIMIT,
-    )
-    identity_init: str = _setting(
-        "auto",
-        "Let the first filters of a 3×3 convolution (caffe_cifar10: 5×5) begin as the identity. "
-        "auto: the network's own (airbench true, the others false).",
-        choices=("auto", "true", "false"),
-    )
-    logit_scale: float = _setting(
-        0.0,
-        "Factor on the logits; 0: the network's own (airbench 1/9, the others 1). With another "
-        "network airbench's 5000, true and 1/9 to sixteen digits all together are its own, too: "
-        "earlier versions wrote them into every recipe.flags.",
-        low=0.0,
-        high=1e3,
-    )
-    activation: str = _setting(
-        "relu", "Activation function.", choices=("relu", "gelu", "silu", "elu", "leaky_relu")
-    )
-    dropout: float = _setting(
-        0.0, "Dropout rate before the dense layer, masks per sample.", low=0.0, high=0.99
-    )
-    center: str = _setting(
-        "pixel",
-        "Mean subtracted inside the network after scaling to 0–1: of each pixel over the "
-        "training images (Atienza), of each channel, or none.",
-        choices=("pixel", "channel", "none"),
-    )
-    input_scale: float = _setting(
-        1.0,
-        "Factor on the centred images: 255 gives the network raw pixels less their mean (Caffe).",
-        low=1.0,
-        high=255.0,
-    )
-    scale_by: str = _setting(
-        "none",
-        "Divide the centred images by the standard deviation of each channel over the training "
-        "images, inside the network.",
-        choices=("none", "channel_std"),
+    input: str = _setting(
+        "center(pixel)",
+        "What is done to images inside the network, after scaling to 0–1: steps of "
+        f"{', '.join(INPUTS)}, such as 'standardize whiten(5000)'; none: nothing.",
+        parse_text=INPUTS.parse_several,
     )
 
     # Augmentation.
-    shift: float = _setting(
-        0.07,
-        "Largest shift in each direction as a fraction of the image size, per image, sub-pixel.",
-        low=0.0,
-        high=1.0,
-    )
-    crop: int = _setting(
-        0,
-        "Largest shift in each direction in whole pixels, per image, mirrored at the border "
-        "(airbench: 2, with --shift=0); beside --shift an image has both.",
-        low=0,
-        high=1000,
-    )
-    flip: bool = _setting(True, "Mirror half of the training images left-right.")
-    flip_mode: str = _setting(
-        "random",
-        "Which: each image with probability 1/2 in each epoch; or alternating: each image in every "
-        "other epoch.",
-        choices=("random", "alternating"),
+    augment: str = _setting(
+        "shift(0.07) flip",
+        f"Augmentation of training images, in the order typed: {', '.join(AUGMENTATIONS)}; "
+        "such as 'crop(2) flip(alternating)'; none: none.",
+        parse_text=AUGMENTATIONS.parse_several,
     )
 
     # Optimization.
     schedule: str = _setting(
-        parser.NAMED["type1"],
+        NAMED["type1"],
         "Learning rate: segments [rate, epoch]lin[rate, epoch]… with "
-        f"{', '.join(catalog.SHAPES)}; a name ({', '.join(parser.NAMED)}); a number; a family "
-        f"({', '.join(catalog.FAMILIES)}) such as cyclic(0.1, 3, half_cycle=5000); or several "
+        f"{', '.join(SHAPES)}; a name ({', '.join(NAMED)}); a number; a family "
+        f"({', '.join(FAMILIES)}) such as cyclic(0.1, 3, half_cycle=5000); or several "
         "joined by →. Positions are epochs, 5000s steps, 50% of the run. `python -m "
         "tfsc.schedules --show=…` draws it.",
+        parse_text=parse_schedule,
     )
     schedule_per: str = _setting(
         "step", "Move the learning rate at every step or every epoch.", choices=("step", "epoch")
@@ -268,43 +142,11 @@ class Fields:
     )
     optimizer: str = _setting(
         "adamw",
-        "Optimizer. muon takes the kernels of convolutions and leaves the rest to --muon_rest; "
-        "adamwr is adamw with --wd divided by the root of the steps in the current warm restart, "
-        "and by the rate at its beginning.",
-        choices=(
-            *("adamw", "adamwr", "adam", "sgd", "sgdw", "rmsprop", "adagrad", "adadelta", "lion"),
-            "muon",
-        ),
+        f"Optimizer: {', '.join(OPTIMIZERS)}, with its parameters: adamw(beta_2=0.99), "
+        "sgd(0.9, nesterov), muon(0.6, rest=sgd(0.85)). A momentum may be a schedule. "
+        "`python -m tfsc.optimizers` lists them.",
+        parse_text=OPTIMIZERS.parse,
     )
-    momentum: str = _setting(
-        "0.9",
-        "Momentum of sgd, sgdw and muon: a number, a schedule text with values below 1, or "
-        "inverse(0.95, 0.85): against the rate of a one_cycle or cyclic --schedule.",
-    )
-    nesterov: bool = _setting(False, "Nesterov momentum, of sgd, sgdw and muon.")
-    beta_1: float = _setting(
-        0.9, "β₁ of adamw, adamwr, adam and lion: decay of the mean gradient.", low=0.0, high=0.9999
-    )
-    beta_2: float = _setting(
-        0.0,
-        "Decay of the mean square, β₂ of adamw, adamwr and adam (0.999), ρ of rmsprop (0.9) and "
-        "adadelta (0.95), or of lion's momentum, β₂ (0.99); 0: the number in brackets.",
-        low=0.0,
-        high=0.999999,
-    )
-    epsilon: float = _setting(
-        1e-7, "ε of adamw, adamwr, adam, rmsprop, adagrad and adadelta.", low=1e-30, high=1.0
-    )
-    muon_rest: str = _setting(
-        "sgd",
-        "With muon: what updates biases, BatchNorm and the dense layer, at the same learning rate "
-        "(see --lr_factors).",
-        choices=("sgd", "adamw"),
-    )
-    muon_rest_momentum: str = _setting(
-        "", "Momentum of --muon_rest=sgd, as --momentum, which is then muon's alone; empty: that."
-    )
-    muon_steps: int = _setting(3, "Newton–Schulz steps of muon.", low=1, high=100)
     wd: float = _setting(
         0.19, "Weight decay λ on all variables but those of --no_decay.", low=0.0, high=1000.0
     )
@@ -317,69 +159,50 @@ class Fields:
         "",
         "Variables without weight decay: bias, bn, bn_scale, bn_bias, kernel, head, or parts of "
         "their paths, separated by commas; empty: none.",
+        parse_text=groups.parse_names,
+        canonical=groups.names_text,
     )
     lr_factors: str = _setting(
         "",
         "Factors of the learning rate of some variables, such as bn_bias:64,head:0.5; groups as in "
         "--no_decay, of several that hold a variable the last one counts.",
+        parse_text=groups.parse_factors,
+        canonical=groups.factors_text,
     )
     wd_factors: str = _setting(
         "",
         "Factors of --wd of some variables, likewise: bn_bias:0.015625 beside a factor 64 of their "
         "rate leaves their decay as it was.",
+        parse_text=groups.parse_factors,
+        canonical=groups.factors_text,
     )
     freeze_after: str = _setting(
         "",
         "Epochs after which some variables stay as they are, such as whitening/bias:3; groups "
         "likewise.",
+        parse_text=groups.parse_epochs,
+        canonical=groups.factors_text,
     )
-    clipnorm: float = _setting(
-        0.0, "Largest norm of each variable's gradient; 0: any.", low=0.0, high=1e9
-    )
-    global_clipnorm: float = _setting(
-        0.0, "Largest norm of the whole gradient; 0: any.", low=0.0, high=1e9
-    )
-    clipvalue: float = _setting(
-        0.0, "Largest absolute value in a gradient; 0: any.", low=0.0, high=1e9
-    )
-    lookahead: int = _setting(
-        0,
-        "Every so many steps slow weights move towards the weights, which go back to them; 0: "
-        "never.",
-        low=0,
-        high=1_000_000,
-    )
-    lookahead_alpha: float = _setting(
-        0.5, "How far slow weights move: 1 is all the way.", low=0.001, high=1.0
+    clip: str = _setting(
+        "none",
+        "Clip gradients: norm(1) of each variable, global_norm(1) of all together, value(0.5) of "
+        "each number; none: as they are.",
+        parse_text=CLIPS.parse,
     )
     l2: float = _setting(
         0.0, "L2 penalty on convolution kernels, added to the loss (Atienza: 1e-4).", low=0, high=10
     )
-    label_smoothing: float = _setting(
-        0.0,
-        "ε: train towards 1 − ε + ε/K for the label and ε/K for each other of K classes; "
-        "validation has the plain loss.",
-        low=0.0,
-        high=0.99,
+    loss: str = _setting(
+        "cross_entropy",
+        "Loss of training, mean over a batch: cross_entropy(smoothing=0.1). Validation has the "
+        "plain cross-entropy.",
+        parse_text=LOSSES.parse,
     )
-    ema: float = _setting(
-        0.0,
-        "Decay of an exponential moving average of all weights, BatchNorm statistics included, "
-        "evaluated in its own columns; 0: off.",
-        low=0.0,
-        high=0.999999,
-    )
-    ema_every: int = _setting(1, "Steps between two movements of --ema.", low=1, high=1_000_000)
-    ema_power: float = _setting(
-        0.0,
-        "Let the decay of --ema grow through the run: at step t of T it is ema·(t/T)^power.",
-        low=0.0,
-        high=100.0,
-    )
-    ema_lookahead: bool = _setting(
-        False,
-        "Each time --ema has moved, and at the end, set all weights to it, BatchNorm statistics "
-        "included (airbench's lookahead; --lookahead is Zhang's).",
+    average: str = _setting(
+        "none",
+        "Average of all weights, BatchNorm statistics included: ema(0.999), evaluated in its own "
+        "columns; lookahead(0.774, every=5, power=3), to which the weights go; none: none.",
+        parse_text=AVERAGES.parse,
     )
 
     # How it is computed.
@@ -401,16 +224,14 @@ class Fields:
         "in fp32 (else 0.2 % and 2e-7). Needs a CPU with AVX512-BF16 and a C++ compiler. auto: "
         "where these are, and no GPU, XLA or (bf16) AMX, which are faster without it.",
         choices=("off", "auto", "on"),
-        models=_NORMALIZED,
     )
     fused_norm: str = _setting(
         "off",
         "In training compute each BatchNormalization with the ReLU behind it as one operation in "
         "C++ that is compiled on first use: fewer passes over the maps, float32 and float64 "
-        "inside. Needs --activation=relu, one replica, a CPU with AVX512-BF16 and a C++ compiler. "
-        "auto: where these are, and no GPU or XLA.",
+        "inside. Needs a --model of activation=relu, one replica, a CPU with AVX512-BF16 and a C++ "
+        "compiler. auto: where these are, and no GPU or XLA.",
         choices=("off", "auto", "on"),
-        models=_NORMALIZED,
     )
     fused_augment: str = _setting(
         "off",
@@ -464,37 +285,71 @@ class Fields:
         identity=False,
     )
 
-    def parsed_schedule(self) -> catalog.Schedule:
+    def parsed(self, name: str) -> Any:
+        """What the text of a setting says, such as `model` or `schedule`.
+
+        Raises:
+            TextSyntaxError: if it breaks a rule.
+        """
+        parse = _SETTINGS[name].parse_text
+        assert parse is not None, name
+        return parse(getattr(self, name))
+
+    def short(self, name: str) -> str:
+        """What the text of a setting says, for titles."""
+        return shown(str(self.parsed(name)), 40)
+
+    def parsed_schedule(self) -> ScheduleText:
         """What `schedule` says."""
-        return parser.parse(self.schedule)
+        return self.parsed("schedule")
 
-    def parsed_momentum(self) -> catalog.Schedule:
-        """What `momentum` says, `inverse(…)` made out."""
-        return momentum_and_batch_size.parse_momentum(self.momentum, self.parsed_schedule())
+    def momenta(self) -> list[tuple[str, ScheduleText]]:
+        """Every momentum of the optimizer, with what it is; `inverse(…)` made out.
 
-    def parsed_rest_momentum(self) -> catalog.Schedule:
-        """What `muon_rest_momentum` says, `momentum` if that is empty."""
-        return momentum_and_batch_size.parse_momentum(
-            self.muon_rest_momentum or self.momentum, self.parsed_schedule()
-        )
+        Raises:
+            TextSyntaxError: if a text breaks a rule.
+            ValueError: if `inverse(…)` stands beside another schedule.
+        """
+        return [(what, self.momentum(text)) for what, text in momenta(self.parsed("optimizer"))]
 
-    def resolved(self, name: str) -> Any:
-        """A setting of `LEFT_TO_NETWORKS`, the network's own value where it has its default."""
-        value = getattr(self, name)
-        if value != getattr(type(self), name):
-            return value
-        return OWN_OF_NETWORKS.get(self.model, PLAIN_NETWORKS)[name]
+    def momentum(self, text: ScheduleText | Inverse) -> ScheduleText:
+        """A momentum of the optimizer, `inverse(…)` made out.
+
+        Raises:
+            ValueError: likewise.
+        """
+        return text.of(self.parsed_schedule()) if isinstance(text, Inverse) else text
 
     def batch_sizes(self) -> tuple[tuple[int, int], ...]:
         """Pairs (first epoch, batch size)."""
         if not self.batch_schedule:
             return ((0, self.batch_size),)
-        return momentum_and_batch_size.parse_batch_sizes(self.batch_schedule, self.batch_size)
+        return parse_batch_sizes(self.batch_schedule, self.batch_size)
 
 
+# The first setting of each section; a setting belongs to the section that has begun.
+_SECTIONS = {
+    "run_dir": "Where things are",
+    "val_split": "Data",
+    "epochs": "Length and chance",
+    "model": "Network and augmentation",
+    "schedule": "Learning rate",
+    "optimizer": "Optimization",
+    "precision": "How it is computed",
+    "checkpoint_every": "What is kept",
+}
 _SETTINGS = {field.name: field.metadata["setting"] for field in dataclasses.fields(Fields)}
 
 
 def settings() -> dict[str, Setting]:
     """Every field's `Setting`, by name, in order of declaration."""
     return _SETTINGS
+
+
+def sections() -> dict[str, str]:
+    """The section of every field, by its name, in order of declaration."""
+    found, section = {}, ""
+    for name in settings():
+        section = _SECTIONS.get(name, section)
+        found[name] = section
+    return found

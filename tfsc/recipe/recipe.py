@@ -14,9 +14,8 @@ from absl import flags
 
 from tfsc import __version__
 from tfsc.errors import RecipeError, shown
-from tfsc.optimizers import groups
-from tfsc.recipe import rules
-from tfsc.recipe.fields import OWN_OF_NETWORKS, PLAIN_NETWORKS, Fields, settings
+from tfsc.recipe import old_spelling, rules
+from tfsc.recipe.fields import Fields, settings
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,6 @@ class Recipe(Fields):
     """
 
     def __post_init__(self):
-        self._leave_to_the_network()
         for name, setting in settings().items():
             value = getattr(self, name)
             try:
@@ -37,22 +35,7 @@ class Recipe(Fields):
                 received = shown(value if isinstance(value, str) else repr(value))
                 raise RecipeError(f"--{name}={received}: {error}") from None
             object.__setattr__(self, name, value)
-        kernels = self.shortcut_kernels
-        if len(kernels) == 1:  # one size for all stacks
-            object.__setattr__(self, "shortcut_kernels", kernels * len(self.stack_units))
         rules.check(self)
-
-    def _leave_to_the_network(self) -> None:
-        """Undo what recipe.flags of before `--muon_steps` says of networks other than airbench.
-
-        Airbench's values were everybody's defaults then, and written for networks that had no use
-        for them; now they would be given a stem. The price: exactly these three together cannot be
-        chosen for another network, where one of them may be (1/9 as 0.1111, say).
-        """
-        written = {name: getattr(self, name) for name in PLAIN_NETWORKS}
-        if self.model not in OWN_OF_NETWORKS and written in OWN_OF_NETWORKS.values():
-            for name in PLAIN_NETWORKS:
-                object.__setattr__(self, name, getattr(type(self), name))
 
     @classmethod
     def from_flags(cls, flag_values: flags.FlagValues = flags.FLAGS) -> "Recipe":
@@ -66,10 +49,8 @@ class Recipe(Fields):
     @property
     def digest(self) -> str:
         """16 hex digits over all fields on which the trained weights depend, seed included."""
-        identity = self.identity()
-        if identity["fused_augment"] == "off":
-            del identity["fused_augment"]  # younger than the rest: digests of earlier runs stay
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        identity = json.dumps(self.identity(), sort_keys=True)
+        return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
     def identity(self) -> dict[str, str]:
         """Flag text of each field on which the trained weights depend.
@@ -84,23 +65,16 @@ class Recipe(Fields):
                 "--precision=auto: must be made out first (tfsc.recipe.auto_precision) where a "
                 "recipe is identified"
             )
-        values = {
-            name: setting.text(getattr(self, name))
-            for name, setting in settings().items()
-            if setting.identity
-        }
-        momentum, rest_momentum = str(self.parsed_momentum()), str(self.parsed_rest_momentum())
-        return values | {
-            "schedule": str(self.parsed_schedule()),
-            **{name: settings()[name].text(self.resolved(name)) for name in PLAIN_NETWORKS},
-            "momentum": momentum,
-            "muon_rest_momentum": "" if rest_momentum == momentum else rest_momentum,
-            "batch_schedule": ",".join(f"{size}@{epoch}" for epoch, size in self.batch_sizes()),
-            "no_decay": groups.names_text(groups.parse_names(self.no_decay)),
-            "lr_factors": groups.factors_text(groups.parse_factors(self.lr_factors)),
-            "wd_factors": groups.factors_text(groups.parse_factors(self.wd_factors)),
-            "freeze_after": groups.factors_text(groups.parse_epochs(self.freeze_after)),
-        }
+        values = {name: self.canonical(name) for name, s in settings().items() if s.identity}
+        batch_sizes = ",".join(f"{size}@{epoch}" for epoch, size in self.batch_sizes())
+        return values | {"batch_schedule": batch_sizes}
+
+    def canonical(self, name: str) -> str:
+        """Flag text of a setting, in canonical form where it has a language of its own."""
+        setting = settings()[name]
+        if setting.parse_text is not None:
+            return setting.canonical(self.parsed(name))
+        return setting.text(getattr(self, name))
 
     def flagfile(self) -> str:
         """The text of `recipe.flags`: `--flagfile=` with it replays the run."""
@@ -113,12 +87,12 @@ class Recipe(Fields):
 
     @classmethod
     def from_flagfile(cls, text: str) -> "Recipe":
-        """Read back what `flagfile` wrote.
+        """Read back what `flagfile` wrote, also that of versions before 0.2.
 
         Raises:
             RecipeError: for a line that is not `--name=value`, an unknown name or a bad value.
         """
-        known, values = settings(), {}
+        known, values, texts, places = settings(), {}, {}, {}
         for number, line in enumerate(text.splitlines(), start=1):
             line = line.strip()
             if not line or line.startswith(("#", "//")):
@@ -126,17 +100,23 @@ class Recipe(Fields):
             name, equals, value = line.removeprefix("--").partition("=")
             if not line.startswith("--") or not equals:
                 raise RecipeError(f"recipe line {number}: {shown(line)}: must be --name=value")
-            if name not in known:
+            if name not in known and name not in old_spelling.NAMES:
                 raise RecipeError(
                     f"recipe line {number}: {shown(line)}: this version of tfsc ({__version__}) "
                     f"has no setting named {shown(name, 40)}; the recipe may be of a newer version"
                 )
+            texts[name], places[name] = value, number
+        if old_spelling.is_old(texts):
+            try:
+                texts = old_spelling.translated(texts)
+            except ValueError as error:
+                raise RecipeError(f"recipe: {error}") from None
+        for name, value in texts.items():
             try:
                 values[name] = known[name].parse(value)
             except ValueError as error:
-                raise RecipeError(
-                    f"recipe line {number}: --{name}={shown(value)}: {error}"
-                ) from None
+                where = f" line {places[name]}" if name in places else ""
+                raise RecipeError(f"recipe{where}: --{name}={shown(value)}: {error}") from None
         return cls(**values)
 
     def differences(self, other: "Recipe") -> list[str]:

@@ -1,6 +1,7 @@
 """`Setting`: the rule of one field of a recipe."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,8 @@ class Setting:
         aliases: other spellings, each mapped to the canonical one.
         identity: whether the trained weights depend on it; only those fields enter the digest.
         dumped: whether `recipe.flags` holds it.
-        models: the networks that have it; empty: it does not depend on the network.
+        parse_text: reads a text in a language of its own; None: the text is as it is.
+        canonical: the canonical text of what that has read, which reads back as the same.
     """
 
     help: str
@@ -30,7 +32,8 @@ class Setting:
     aliases: dict[str, str] = dataclasses.field(default_factory=dict)
     identity: bool = True
     dumped: bool = True
-    models: tuple[str, ...] = ()
+    parse_text: Callable[[str], Any] | None = None
+    canonical: Callable[[Any], str] = str
 
     @property
     def rule(self) -> str:

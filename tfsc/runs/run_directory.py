@@ -204,7 +204,8 @@ def _read_indices(path: Path) -> np.ndarray:
 def default_run_dir(recipe: Recipe) -> str:
     """runs/<dataset>-<model>-<digest>-seed<seed>: the same command finds the same run."""
     dataset = recipe.dataset.replace("/", "-").replace(":", "-")
-    return f"runs/{dataset}-{recipe.model}-{recipe.digest[:8]}-seed{recipe.seed}"
+    network = recipe.parsed("model").family
+    return f"runs/{dataset}-{network}-{recipe.digest[:8]}-seed{recipe.seed}"
 
 
 def run_path(recipe: Recipe) -> Path:

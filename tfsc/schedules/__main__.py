@@ -11,8 +11,9 @@ from absl import flags, logging
 
 from tfsc.command_line import command
 from tfsc.errors import RecipeError
-from tfsc.schedules import catalog, momentum_and_batch_size, parser
+from tfsc.schedules import momentum_and_batch_size, parser
 from tfsc.schedules.doubts import doubts
+from tfsc.schedules.parsed import ScheduleText
 
 _SHOW = flags.DEFINE_string("show", None, "The schedule, as --schedule of tfsc.train takes it.")
 _MOMENTUM = flags.DEFINE_string("momentum", "0.9", "Momentum, as --momentum of tfsc.train.")
@@ -33,7 +34,7 @@ _ROWS = flags.DEFINE_integer(
 _OUT = flags.DEFINE_string("out", "schedule.png", "PNG file to write; empty: none.")
 
 
-def _parsed(values: flags.FlagValues) -> tuple[catalog.Schedule, catalog.Schedule]:
+def _parsed(values: flags.FlagValues) -> tuple[ScheduleText, ScheduleText]:
     """The schedule and the momentum on the command line, checked."""
     if not values.show:
         raise RecipeError("--show: must be a schedule, e.g. --show='cyclic(0.1, 3, 5000)'")
@@ -57,7 +58,7 @@ def main() -> None:
     rates = build(schedule, *run, _PER.value, flag="show")
     momenta = build(momentum, *run, _PER.value, flag="momentum")
     doubted = {"show": schedule}
-    if not momentum_and_batch_size.is_inverse(_MOMENTUM.value):
+    if not _MOMENTUM.value.lstrip().startswith("inverse"):  # its times are those of the rate
         doubted["momentum"] = momentum
     for flag, parsed in doubted.items():
         for doubt in doubts(parsed, *run):

@@ -3,21 +3,23 @@
 from collections.abc import Callable
 
 from tfsc.errors import RecipeError, shown
-from tfsc.schedules import catalog, parser
+from tfsc.schedules import parser
 from tfsc.schedules.base import Schedule, reached
 from tfsc.schedules.compose import PerEpoch, Sequence, Warmup
 from tfsc.schedules.cosine import Cosine
 from tfsc.schedules.cyclic import Cyclic
+from tfsc.schedules.duration import Duration
 from tfsc.schedules.exponential import Exponential
 from tfsc.schedules.multistep import MultiStep
 from tfsc.schedules.one_cycle import OneCycle
+from tfsc.schedules.parsed import Chain, Moving, ScheduleText, Segments
 from tfsc.schedules.polynomial import Polynomial
 from tfsc.schedules.segments import SegmentSchedule
 from tfsc.schedules.warm_restarts import WarmRestarts
 
 
 def build(
-    text: str | catalog.Schedule,
+    text: str | ScheduleText,
     steps_per_epoch: int,
     total_steps: int,
     per: str = "step",
@@ -38,9 +40,9 @@ def build(
         RecipeError: if the run is too short for it.
     """
     parsed = parser.parse(text) if isinstance(text, str) else text
-    if isinstance(parsed, catalog.Segments):
+    if isinstance(parsed, Segments):
         return SegmentSchedule(str(parsed.in_steps(total_steps)), steps_per_epoch, per)
-    parts = parsed.parts if isinstance(parsed, catalog.Chain) else (parsed,)
+    parts = parsed.parts if isinstance(parsed, Chain) else (parsed,)
     try:
         schedule = _chain(list(parts), steps_per_epoch, total_steps)
     except _TooShort as error:
@@ -62,7 +64,7 @@ def _chain(parts: list, steps_per_epoch: int, steps: int) -> Schedule:
             f"{part} takes {length:g} steps, the run leaves {steps:g} "
             f"({steps_per_epoch} an epoch): nothing of {rest[0]} would be seen"
         )
-    if isinstance(part, catalog.Segments):
+    if isinstance(part, Segments):
         first = SegmentSchedule(str(part.in_steps(length)), steps_per_epoch)
     elif part.family == "warmup":
         then = _chain(rest, steps_per_epoch, steps - length)
@@ -78,46 +80,46 @@ class _Run:
     def __init__(self, steps_per_epoch: int, left: float, length: float):
         self.steps_per_epoch, self.left, self.length = steps_per_epoch, left, length
 
-    def steps(self, duration: catalog.Duration) -> float:
+    def steps(self, duration: Duration) -> float:
         return duration.steps(self.steps_per_epoch, self.left)
 
 
-def _cyclic(call: catalog.Call, run: _Run) -> Schedule:
+def _cyclic(call: Moving, run: _Run) -> Schedule:
     gamma = 1.0 if call["gamma"] is None else call["gamma"]
     half_cycle = run.steps(call["half_cycle"])
     return Cyclic(call["low"], call["high"], half_cycle, call["policy"], gamma, call["cycles"])
 
 
-def _one_cycle(call: catalog.Call, run: _Run) -> Schedule:
+def _one_cycle(call: Moving, run: _Run) -> Schedule:
     if run.length < 2:
         raise _TooShort(f"{call} needs at least 2 steps, received {run.length:g}")
     names = ("start", "end", "peak", "phases", "anneal")
     return OneCycle(call["max"], run.length, **{name: call[name] for name in names})
 
 
-def _warm_restarts(call: catalog.Call, run: _Run) -> Schedule:
+def _warm_restarts(call: Moving, run: _Run) -> Schedule:
     return WarmRestarts(call["rate"], run.steps(call["period"]), call["mult"], call["to"])
 
 
-def _multistep(call: catalog.Call, run: _Run) -> Schedule:
+def _multistep(call: Moving, run: _Run) -> Schedule:
     milestones = [run.steps(milestone) for milestone in call["milestones"]]
     return MultiStep(call["rate"], milestones, call["gamma"])
 
 
-def _cosine(call: catalog.Call, run: _Run) -> Schedule:
+def _cosine(call: Moving, run: _Run) -> Schedule:
     return Cosine(call["rate"], run.length, call["to"])
 
 
-def _exponential(call: catalog.Call, run: _Run) -> Schedule:
+def _exponential(call: Moving, run: _Run) -> Schedule:
     end = None if call["length"] is None else run.length
     return Exponential(call["rate"], run.steps(call["every"]), call["gamma"], end)
 
 
-def _polynomial(call: catalog.Call, run: _Run) -> Schedule:
+def _polynomial(call: Moving, run: _Run) -> Schedule:
     return Polynomial(call["rate"], run.length, call["to"], call["power"])
 
 
-FAMILIES: dict[str, Callable[[catalog.Call, _Run], Schedule]] = {
+FAMILIES: dict[str, Callable[[Moving, _Run], Schedule]] = {
     "cyclic": _cyclic,
     "one_cycle": _one_cycle,
     "warm_restarts": _warm_restarts,

@@ -11,7 +11,7 @@ from tfsc.schedules.base import (
     reached,
     whole_times,
 )
-from tfsc.schedules.catalog import WARMUP_START
+from tfsc.schedules.parsed import WARMUP_START
 
 
 class _Around(Schedule):

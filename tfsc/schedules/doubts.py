@@ -5,13 +5,14 @@ No error: a run may be a trial of a longer one. Without TensorFlow, like `tfsc.s
 
 from collections.abc import Iterator
 
-from tfsc.schedules import catalog
+from tfsc.schedules.duration import Duration
+from tfsc.schedules.parsed import Chain, Moving, ScheduleText, Segments
 from tfsc.text.reader import number_text
 
 _NAMED = 3  # milestones that a doubt lists
 
 
-def doubts(schedule: catalog.Schedule, steps_per_epoch: int, total_steps: float) -> Iterator[str]:
+def doubts(schedule: ScheduleText, steps_per_epoch: int, total_steps: float) -> Iterator[str]:
     """A line for whatever never comes in a run, and for epochs that look like parts of it.
 
     Args:
@@ -19,12 +20,12 @@ def doubts(schedule: catalog.Schedule, steps_per_epoch: int, total_steps: float)
         steps_per_epoch: optimizer steps in one epoch.
         total_steps: of the run.
     """
-    parts = schedule.parts if isinstance(schedule, catalog.Chain) else (schedule,)
+    parts = schedule.parts if isinstance(schedule, Chain) else (schedule,)
     epochs = total_steps / steps_per_epoch
     run, left = f"the run has {epochs:g} epochs of {steps_per_epoch} steps", total_steps
     for part in parts:
         late = _Late(steps_per_epoch, left)
-        found = _of_segments if isinstance(part, catalog.Segments) else _of_call
+        found = _of_segments if isinstance(part, Segments) else _of_call
         for doubt in found(part, late):
             yield f"{doubt}: {run}"
         if left > steps_per_epoch and part is parts[-1] and (doubt := _of_fractions(part)):
@@ -40,15 +41,15 @@ class _Late:
     def __init__(self, steps_per_epoch: int, left: float):
         self.steps_per_epoch, self.left = steps_per_epoch, left
 
-    def __call__(self, duration: catalog.Duration) -> bool:
+    def __call__(self, duration: Duration) -> bool:
         return self.over(duration) >= 0
 
-    def over(self, duration: catalog.Duration, share: float = 1.0) -> float:
+    def over(self, duration: Duration, share: float = 1.0) -> float:
         """Steps by which it, or a share of it, is longer than what is left; to a millionth."""
         return round(share * duration.steps(self.steps_per_epoch, self.left) - self.left, 6)
 
 
-def _of_call(call: catalog.Call, late: _Late) -> Iterator[str]:
+def _of_call(call: Moving, late: _Late) -> Iterator[str]:
     if call.family == "multistep":
         never = [str(milestone) for milestone in call["milestones"] if late(milestone)]
         if never:
@@ -67,9 +68,9 @@ def _of_call(call: catalog.Call, late: _Late) -> Iterator[str]:
         yield f"max={highest} of one_cycle is not reached in length={call['length']}"
 
 
-def _of_segments(segments: catalog.Segments, late: _Late) -> Iterator[str]:
+def _of_segments(segments: Segments, late: _Late) -> Iterator[str]:
     """Knots of which nothing is seen: a ramp that has begun is, as in Type I, which ends at 26."""
-    begun = [not late(catalog.Duration(knot.position, segments.unit)) for knot in segments.knots]
+    begun = [not late(Duration(knot.position, segments.unit)) for knot in segments.knots]
     seen = [True] + [
         here if shape == "const" else before
         for before, shape, here in zip(begun, segments.shapes, begun[1:], strict=False)
@@ -95,9 +96,9 @@ def _of_epoch(fraction: float) -> str:
     return "half an epoch" if fraction == 0.5 else f"{number_text(fraction)} of an epoch"
 
 
-def _of_fractions(part: catalog.Segments | catalog.Call) -> str:
+def _of_fractions(part: Segments | Moving) -> str:
     """Of positions in epochs that all lie in the first one, as parts of a run would be written."""
-    if isinstance(part, catalog.Segments):
+    if isinstance(part, Segments):
         what, unit, numbers = "positions", part.unit, [knot.position for knot in part.knots]
         # A single one may well be a warm-up of half an epoch, or a drop in the first.
         inside = [number for number in numbers if 0 < number < 1]

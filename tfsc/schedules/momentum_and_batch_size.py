@@ -4,54 +4,88 @@ Without TensorFlow, like `tfsc.schedules.parser`.
 """
 
 import re
+from dataclasses import dataclass
 
-from tfsc.schedules.catalog import Call, Duration, Schedule, Segments
-from tfsc.schedules.parser import ScheduleSyntaxError, parse
+from tfsc.schedules.duration import Duration
+from tfsc.schedules.parsed import Moving, ScheduleText, Segments
+from tfsc.schedules.parser import ScheduleSyntaxError, parse, read
+from tfsc.text.family import flat
 from tfsc.text.reader import Reader, number_text
 
 HIGHEST_MOMENTUM = 0.999999  # float32 tells it from 1
 
 
-def is_inverse(text: str) -> bool:
-    """Whether a momentum is `inverse(…)`: the times of its schedule are those of the rate."""
-    return Reader(text).peek_word() == "inverse"
+@dataclass(frozen=True)
+class Inverse:
+    """A momentum that moves against the learning rate of a `one_cycle` or `cyclic` schedule.
+
+    From high to low while the rate rises, and back (Smith, "A disciplined approach", 1cycle).
+    """
+
+    high: float
+    low: float
+
+    def constant(self) -> None:
+        """It moves."""
+
+    def of(self, schedule: ScheduleText) -> ScheduleText:
+        """The momentum beside this learning rate.
+
+        Raises:
+            ValueError: if that is no schedule to move against.
+        """
+        family = schedule.family if isinstance(schedule, Moving) else ""
+        if family == "one_cycle":
+            return schedule.replace(max=self.low, start=self.high, end=self.high)
+        if family == "cyclic":
+            return schedule.replace(low=self.high, high=self.low)
+        raise ValueError(
+            "inverse(…) needs a --schedule that is one_cycle(…) or cyclic(…), and no more"
+        )
+
+    def __str__(self) -> str:
+        return f"inverse({number_text(self.high)},{number_text(self.low)})"
 
 
-def parse_momentum(text: str, schedule: Schedule) -> Schedule:
-    """Parse `--momentum`: a number or schedule text of at most 0.999999, or `inverse(high, low)`.
-
-    `inverse(0.95, 0.85)` moves against the learning rate of a `one_cycle` or `cyclic` schedule:
-    from high to low while the rate rises, and back (Smith, "A disciplined approach", 1cycle).
+def read_momentum(reader: Reader, what: str = "momentum") -> ScheduleText | Inverse:
+    """Read a number or schedule of at most 0.999999, or `inverse(high, low)`.
 
     Raises:
-        ScheduleSyntaxError: with the position of the first fault.
+        TextSyntaxError: with the position of the first fault.
     """
-    reader = Reader(text, ScheduleSyntaxError)
-    if reader.peek_word() != "inverse":
-        momentum = parse(text)
-        if (highest := max(momentum.extremes())) > HIGHEST_MOMENTUM:
-            reader.skip_blanks()
-            raise reader.fail(
-                f"momentum must be at most {HIGHEST_MOMENTUM}, goes to {number_text(highest)}"
-            )
-        return momentum
+    reader.skip_blanks()
     start = reader.at
+    if reader.peek_word() != "inverse":
+        momentum = read(reader)
+        if (highest := max(momentum.extremes())) > HIGHEST_MOMENTUM:
+            rule = f"{what} must be at most {HIGHEST_MOMENTUM}, goes to {number_text(highest)}"
+            raise reader.fail(rule, start)
+        return momentum
     reader.word()
     reader.expect("(", "after inverse, as in inverse(0.95, 0.85)")
     high = _momentum_value(reader)
     reader.expect(",", "between inverse's two momenta")
     low = _momentum_value(reader)
     reader.expect(")", "after inverse's two momenta")
+    return Inverse(high, low)
+
+
+def parse_momentum(text: str, schedule: ScheduleText) -> ScheduleText:
+    """Parse the momentum beside a schedule, `inverse(…)` made out.
+
+    Raises:
+        ScheduleSyntaxError: with the position of the first fault.
+    """
+    reader = Reader(flat(text), ScheduleSyntaxError)
+    momentum = read_momentum(reader)
     if not reader.done():
-        raise reader.fail(f"nothing may follow inverse(…), found {reader.found()}")
-    family = schedule.family if isinstance(schedule, Call) else ""
-    if family == "one_cycle":
-        return schedule.replace(max=low, start=high, end=high)
-    if family == "cyclic":
-        return schedule.replace(low=high, high=low)
-    raise reader.fail(
-        "inverse(…) needs a --schedule that is one_cycle(…) or cyclic(…), and no more", start
-    )
+        raise reader.fail(f"nothing may follow a momentum, found {reader.found()}")
+    if not isinstance(momentum, Inverse):
+        return momentum
+    try:
+        return momentum.of(schedule)
+    except ValueError as error:
+        raise reader.fail(str(error), 0) from None
 
 
 def _momentum_value(reader: Reader) -> float:
@@ -91,7 +125,7 @@ def parse_batch_sizes(text: str, batch_size: int) -> tuple[tuple[int, int], ...]
         ScheduleSyntaxError: if the text breaks a rule.
     """
     schedule = parse(text)
-    if isinstance(schedule, Call) and schedule.family == "multistep":
+    if isinstance(schedule, Moving) and schedule.family == "multistep":
         values = [schedule["rate"], *schedule.steps_down()]
         positions = [Duration(0.0, "e"), *schedule["milestones"]]
     elif isinstance(schedule, Segments) and set(schedule.shapes) <= {"const"}:

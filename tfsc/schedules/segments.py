@@ -2,8 +2,9 @@
 
 import keras
 
-from tfsc.schedules import catalog, parser
+from tfsc.schedules import parser
 from tfsc.schedules.base import Schedule, narrow, reached, whole_times
+from tfsc.schedules.parsed import Segments, between
 
 _LAST_STEP = 2**62  # no run comes so far
 # Float32 holds a position to 2^-24 of it: to 4e-6 of a segment as long as a 64th of its end.
@@ -47,7 +48,7 @@ class SegmentSchedule(Schedule):
         if per not in ("step", "epoch"):
             raise ValueError(f"per must be 'step' or 'epoch'. Received: {per!r}")
         segments = parser.parse(text)
-        if not isinstance(segments, catalog.Segments):
+        if not isinstance(segments, Segments):
             raise ValueError(
                 "text must be segments, a name of them, or a number; "
                 f"tfsc.schedules.builder.build makes every schedule. Received: {text!r}"
@@ -77,7 +78,7 @@ class SegmentSchedule(Schedule):
             # Float32 where that is enough: the bits of earlier versions.
             at = exact if length < _SHORT * end.position else position
             t = narrow(xp.clip((at - start.position) / length, 0.0, 1.0), xp)
-            value = catalog.between(shape, start.value, end.value, t, xp.cos)
+            value = between(shape, start.value, end.value, t, xp.cos)
             rate = xp.where(reached(step, min(start.position * unit, _LAST_STEP)), value, rate)
         last = min(knots[-1].position * unit, _LAST_STEP)
         return xp.where(reached(step, last), knots[-1].value, rate)

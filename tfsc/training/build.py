@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from tfsc import averages, losses
 from tfsc.augment.builder import build as build_augmentation
 from tfsc.data.batch_plan import BatchPlan
 from tfsc.data.examples import Source
@@ -11,14 +12,16 @@ from tfsc.data.pipeline import TrainingPipeline
 from tfsc.data.resident import ResidentExamples
 from tfsc.data.split import Split, split
 from tfsc.errors import DataError, RecipeError, shown
+from tfsc.optimizers.catalog import momenta
 from tfsc.optimizers.groups import UnknownGroupError
 from tfsc.precision import use_fused_augment, use_fused_norm, use_winograd, use_xla
 from tfsc.recipe import Recipe
-from tfsc.schedules import builder, catalog, momentum_and_batch_size, parser
+from tfsc.schedules import builder, parser
 from tfsc.schedules.base import Schedule
 from tfsc.schedules.compose import ByEpoch, Scaled
 from tfsc.schedules.doubts import doubts
-from tfsc.training.averaging import Averaging
+from tfsc.schedules.momentum_and_batch_size import Inverse
+from tfsc.schedules.parsed import ScheduleText
 from tfsc.training.learner import Learner
 from tfsc.training.network import build_network, check_size
 from tfsc.training.optimizer import build_optimizer
@@ -63,30 +66,30 @@ def build_learner(
     plan = BatchPlan(len(data.train), recipe.batch_sizes())
     winograd = use_winograd(recipe.winograd, recipe.precision, recipe.xla)
     fused_norm = use_fused_norm(
-        recipe.fused_norm, recipe.activation, recipe.precision, recipe.xla, recipe.replicas
+        recipe.fused_norm,
+        recipe.parsed("model")["activation"],
+        recipe.precision,
+        recipe.xla,
+        recipe.replicas,
     )
     learner = Learner(
         build_network(recipe, data.train, classes, winograd, fused_norm),
         build_augmentation(
-            recipe.shift,
-            recipe.flip,
+            recipe.parsed("augment"),
             recipe.seed,
-            recipe.crop,
-            recipe.flip_mode,
             use_fused_augment(recipe.fused_augment, recipe.xla),
         ),
-        ema=_averaging(recipe, plan),
+        ema=averages.build(recipe.parsed("average"), total_steps(recipe, plan)),
         complete=resident,
         micro_batch=recipe.micro_batch,
-        label_smoothing=recipe.label_smoothing,
+        loss=losses.build(recipe.parsed("loss")),
     )
     learner.compile(
         optimizer=build_optimizer(
             recipe,
             build_schedule(recipe, plan),
-            _momentum(recipe, recipe.parsed_momentum(), plan, "momentum"),
+            lambda text: _momentum(recipe, recipe.momentum(text), plan),
             plan,
-            _momentum(recipe, recipe.parsed_rest_momentum(), plan, "muon_rest_momentum"),
         ),
         jit_compile=use_xla(recipe.xla) and recipe.replicas == 1,
         steps_per_execution=recipe.steps_per_execution,
@@ -102,16 +105,6 @@ def build_learner(
     return learner
 
 
-def _averaging(recipe: Recipe, plan: BatchPlan) -> Averaging:
-    return Averaging(
-        recipe.ema,
-        recipe.ema_every,
-        recipe.ema_power,
-        recipe.ema_lookahead,
-        total_steps=total_steps(recipe, plan),
-    )
-
-
 def total_steps(recipe: Recipe, plan: BatchPlan) -> int:
     """Optimizer steps of the whole run."""
     return recipe.steps or plan.first_step(recipe.epochs)
@@ -125,9 +118,10 @@ def build_schedule(recipe: Recipe, plan: BatchPlan) -> Schedule:
     return schedule
 
 
-def build_momentum(recipe: Recipe, plan: BatchPlan) -> Schedule:
-    """The recipe's momentum, likewise."""
-    return _build(recipe, recipe.parsed_momentum(), plan, "momentum")
+def build_momentum(recipe: Recipe, plan: BatchPlan) -> Schedule | None:
+    """The first momentum of the recipe's optimizer, likewise; None if it has none."""
+    momenta = recipe.momenta()
+    return _build(recipe, momenta[0][1], plan, "optimizer") if momenta else None
 
 
 def schedule_doubts(recipe: Recipe, plan: BatchPlan) -> list[str]:
@@ -136,23 +130,21 @@ def schedule_doubts(recipe: Recipe, plan: BatchPlan) -> list[str]:
     Nothing about defaults, which a short trial leaves as they are, nor about what is the inverse of
     the learning rate.
     """
-    flags = ("schedule", "momentum", "muon_rest_momentum", "batch_schedule")
-    given = {flag: getattr(recipe, flag) for flag in flags}
     run = _length(recipe, plan)
-    return [
-        f"--{flag}: {doubt}"
-        for flag, text in given.items()
-        if text != getattr(Recipe, flag) and not momentum_and_batch_size.is_inverse(text)
-        for doubt in doubts(parser.parse(text), *run)
-    ]
+    given = {f"--{flag}": getattr(recipe, flag) for flag in ("schedule", "batch_schedule")}
+    if recipe.schedule == Recipe.schedule:
+        del given["--schedule"]
+    texts = {flag: parser.parse(text) for flag, text in given.items() if text}
+    for what, momentum in momenta(recipe.parsed("optimizer")):
+        if not isinstance(momentum, Inverse):
+            texts[f"--optimizer: {what}"] = momentum
+    return [f"{where}: {doubt}" for where, text in texts.items() for doubt in doubts(text, *run)]
 
 
-def _momentum(
-    recipe: Recipe, parsed: catalog.Schedule, plan: BatchPlan, flag: str
-) -> float | Schedule:
+def _momentum(recipe: Recipe, parsed: ScheduleText, plan: BatchPlan) -> float | Schedule:
     """A number if it never moves, which takes no operations in the graph."""
     constant = parsed.constant()
-    return _build(recipe, parsed, plan, flag) if constant is None else constant
+    return _build(recipe, parsed, plan, "optimizer") if constant is None else constant
 
 
 def _length(recipe: Recipe, plan: BatchPlan) -> tuple[int, int]:
@@ -167,7 +159,7 @@ def _length(recipe: Recipe, plan: BatchPlan) -> tuple[int, int]:
     return first.steps_per_epoch, total
 
 
-def _build(recipe: Recipe, parsed: catalog.Schedule, plan: BatchPlan, flag: str) -> Schedule:
+def _build(recipe: Recipe, parsed: ScheduleText, plan: BatchPlan, flag: str) -> Schedule:
     schedule = builder.build(parsed, *_length(recipe, plan), recipe.schedule_per, flag)
     if len(plan.stages) > 1:
         stages = [(stage.step, stage.epoch, stage.steps_per_epoch) for stage in plan.stages]

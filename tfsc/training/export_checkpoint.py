@@ -28,8 +28,8 @@ def export_checkpoint(run_dir: Path, which: str, weights: str, out: Path | None)
         RunDirectoryError: if the run, the checkpoint or the average does not exist.
     """
     recipe = read_recipe(run_dir)
-    if weights == "ema" and not recipe.ema:
-        raise RunDirectoryError(f"--weights=ema: {run_dir} was trained without --ema")
+    if weights == "ema" and recipe.parsed("average").family == "none":
+        raise RunDirectoryError(f"--weights=ema: {run_dir} was trained with --average=none")
     store = CheckpointStore(run_dir / "checkpoints", recipe.digest)
     checkpoint = _choose(store, which, run_dir)
     suffix = "-ema" if weights == "ema" else ""

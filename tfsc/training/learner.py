@@ -5,15 +5,16 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from tfsc.averages.averaging import Averaging
 from tfsc.layers.dropout import sample_numbers
+from tfsc.losses.cross_entropy import CrossEntropy
 from tfsc.optimizers.freezing import Freezing, without
-from tfsc.training.averaging import Averaging
 
 
 class Learner(keras.Model):
     """Trains a network on batches of raw images; `fit` and `evaluate` drive it.
 
-    A training step augments the images in float32, computes the mean cross-entropy of the logits
+    A training step augments the images in float32, computes the mean loss of the logits
     (plus the network's penalties), applies the optimizer, and moves the average. The network knows
     nothing of this: it is exported as it is. Evaluation has the plain cross-entropy.
 
@@ -30,8 +31,8 @@ class Learner(keras.Model):
             The gradients of its parts are averaged before the one update, so that rate, average
             and step count updates; BatchNorm normalises each part by itself ("ghost batches") and
             moves its statistics with each. 0: the whole batch.
-        label_smoothing: ε from 0, below 1: in training the target is 1 − ε + ε/K for the label and
-            ε/K for each other of the K classes.
+        loss: of training, called with labels and logits: one number an example; None: the plain
+            cross-entropy.
 
     Batches are dicts. Training: "image", "label" (int), "number" (int64, global sample number), and
     "visit" (int64, example and epoch) where the augmentation needs it.
@@ -45,20 +46,17 @@ class Learner(keras.Model):
         ema: float | Averaging = 0.0,
         complete: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]] | None = None,
         micro_batch: int = 0,
-        label_smoothing: float = 0.0,
+        loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
         name: str = "learner",
     ):
         super().__init__(name=name)
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(
-                f"label_smoothing must be at least 0 and below 1. Received: {label_smoothing}"
-            )
         self.network = network
         self.augmentation = augmentation
         self.averaging = ema if isinstance(ema, Averaging) else Averaging(ema)
         self.complete = complete
         self.micro_batch = micro_batch
-        self.label_smoothing = label_smoothing
+        self.plain_loss = CrossEntropy()
+        self.training_loss = loss or self.plain_loss
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.accuracy_metric = keras.metrics.Mean(name="accuracy")
         self.averaged_weights = (
@@ -151,7 +149,7 @@ class Learner(keras.Model):
             images = self.augmentation(images, batch["number"], *visits)
         with tf.GradientTape() as tape, sample_numbers(batch["number"]):
             logits = self.network(images, training=True)
-            loss = tf.reduce_mean(_cross_entropy(batch["label"], logits, self.label_smoothing))
+            loss = tf.reduce_mean(self.training_loss(batch["label"], logits))
             if penalties := self.network.losses:
                 loss += tf.add_n([tf.cast(penalty, tf.float32) for penalty in penalties])
             # Replicas' gradients are summed.
@@ -196,7 +194,7 @@ class Learner(keras.Model):
     def test_step(self, batch):
         logits = self.network(tf.cast(batch["image"], tf.float32), training=False)
         weight = batch["weight"]
-        self.loss_metric.update_state(_cross_entropy(batch["label"], logits), weight)
+        self.loss_metric.update_state(self.plain_loss(batch["label"], logits), weight)
         self.accuracy_metric.update_state(_correct(batch["label"], logits), weight)
         return self.get_metrics_result()
 
@@ -225,22 +223,6 @@ class Learner(keras.Model):
             for group, variables in groups.items()
             for index, variable in enumerate(variables)
         }
-
-
-def smoothed_labels(labels: tf.Tensor, classes: int, smoothing: float) -> tf.Tensor:
-    """Targets (1 − ε)·onehot + ε/K, float32 [n, K].
-
-    Source: Szegedy et al., "Rethinking the Inception architecture for computer vision", 2016.
-    """
-    other = smoothing / classes
-    return tf.one_hot(labels, classes, on_value=1 - smoothing + other, off_value=other)
-
-
-def _cross_entropy(labels, logits, smoothing=0.0):
-    if not smoothing:
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    targets = smoothed_labels(labels, logits.shape[-1], smoothing)
-    return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
 
 
 def _correct(labels, logits):

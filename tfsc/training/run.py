@@ -271,9 +271,9 @@ class _Run:
             "train_accuracy": self.epoch_training["accuracy"],
             **(self.evaluate("val") if turn else _left_out("val")),
         }
-        if self.recipe.ema and not turn:
+        if self.learner.ema_weights and not turn:
             row |= _left_out("ema_val")
-        elif self.recipe.ema:
+        elif self.learner.ema_weights:
             self.learner.swap_ema()
             try:
                 row |= self.evaluate("ema_val")
@@ -333,7 +333,9 @@ class _Run:
         self.garbage.collect()
         val = ""
         if row["val_accuracy"] is not None:
-            averaged = f", averaged {row['ema_val_accuracy']:.4f}" if self.recipe.ema else ""
+            averaged = (
+                f", averaged {row['ema_val_accuracy']:.4f}" if self.learner.ema_weights else ""
+            )
             val = f"val {row['val_accuracy']:.4f}{averaged} (loss {row['val_loss']:.4f})  "
         self.say(
             f"epoch {epoch}/{self.total_epochs}  train {row['train_accuracy']:.4f} "
@@ -397,7 +399,8 @@ class _Run:
             self.directory.path / "curves.png",
             self.history,
             (epochs, rates),
-            f"{self.recipe.dataset} · {self.recipe.model} · {self.recipe.optimizer} "
+            f"{self.recipe.dataset} · {self.recipe.short('model')} · "
+            f"{self.recipe.short('optimizer')} "
             f"λ={self.recipe.wd:g} · {self.recipe.precision} · seed {self.recipe.seed}",
             self.total_epochs,
         )

@@ -156,7 +156,7 @@ def _tfsc(examples, native: bool = False) -> Callable[[], int]:
     from tfsc.precision import use_fused_augment
 
     native = native and use_fused_augment("auto", xla="off")
-    augmentation = augment.build(SHIFT, True, seed=0, native=native)
+    augmentation = augment.build(f"shift({SHIFT}) flip", seed=0, native=native)
     return _in_graph(_forever(examples), lambda b: augmentation(b["image"], b["number"]))
 
 
@@ -201,12 +201,11 @@ def _steps(arguments: argparse.Namespace, examples) -> dict[str, Callable[[], fl
     from tfsc.training.build import build_learner
 
     set_precision(arguments.precision)
-    units = tuple(int(count) for count in arguments.stack_units.split(","))
     recipe = Recipe(
         dataset=arguments.dataset,
         batch_size=BATCH,
         precision=arguments.precision,
-        stack_units=units,
+        model=f"resnet_v2([{arguments.stack_units}])",
     )
     classes = int(examples.labels.max()) + 1
     learner = build_learner(recipe, Split(examples, examples, None, None), classes)

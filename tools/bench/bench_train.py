@@ -235,9 +235,7 @@ def _bare_tfsc(arguments, precision: str, native: str = "") -> None:
     from variants import default_learner, resident_batch
 
     size = arguments.batch_size, arguments.stack_units
-    learner, examples = default_learner(
-        precision, *size, shift=0.0, flip=False, **_settings(native)
-    )
+    learner, examples = default_learner(precision, *size, augment="none", **_settings(native))
     batch = resident_batch(examples, arguments.batch_size)
     step = tf.function(learner.train_step)
 

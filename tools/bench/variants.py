@@ -24,8 +24,8 @@ def default_learner(
     count = max(640, batch_size)
     images = rng.integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
     examples = Examples(images, rng.integers(0, 10, count).astype(np.int32))
-    units = tuple(int(count) for count in stack_units.split(","))
-    recipe = Recipe(batch_size=batch_size, precision=precision, stack_units=units, **changes)
+    model = f"resnet_v2([{stack_units}])"
+    recipe = Recipe(batch_size=batch_size, precision=precision, model=model, **changes)
     return build_learner(recipe, Split(examples, examples, None, None), classes=10), examples
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfsc.training.averaging import Averaging
+from tfsc.averages.averaging import Averaging
 
 
 @pytest.mark.parametrize("jit", [False, True])

@@ -89,3 +89,18 @@ class Averaging:
             if self.lookahead:
                 goal = average.value
                 weight.assign(goal if is_still is None else tf.where(is_still, weight.value, goal))
+
+
+def none(total_steps: int = 0) -> Averaging:
+    """No average."""
+    return Averaging(total_steps=total_steps)
+
+
+def ema(decay: float, every: int = 1, power: float = 0.0, total_steps: int = 0) -> Averaging:
+    """An exponential moving average."""
+    return Averaging(decay, every, power, total_steps=total_steps)
+
+
+def lookahead(decay: float, every: int = 5, power: float = 3.0, total_steps: int = 0) -> Averaging:
+    """An average to which the weights go."""
+    return Averaging(decay, every, power, lookahead=True, total_steps=total_steps)

@@ -1,0 +1,174 @@
+"""Flags of versions before 0.2: what they are now, and that old recipes are still read."""
+
+import pytest
+
+from tfsc.errors import RecipeError
+from tfsc.recipe import Recipe, old_spelling, settings
+from tfsc.recipe.old_spelling import translated
+
+# As version 0.1 wrote it.
+_OLD = """--dataset=digits
+--val_split=stratified
+--batch_size=32
+--model=resnet_v2
+--stack_units=1,1,1
+--shortcut_kernels=3,3,3
+--pooling=none
+--shortcut_preactivation=none
+--shortcut_bn=true
+--whiten_images=-1
+--identity_init=auto
+--logit_scale=0.0
+--activation=relu
+--dropout=0.0
+--center=pixel
+--input_scale=1.0
+--scale_by=none
+--shift=0.07
+--crop=0
+--flip=false
+--flip_mode=random
+--schedule=type1
+--optimizer=sgd
+--momentum=0.9
+--nesterov=true
+--muon_rest=sgd
+--muon_rest_momentum=
+--muon_steps=3
+--wd=0.05
+--clipnorm=0.0
+--global_clipnorm=2.0
+--clipvalue=0.0
+--lookahead=0
+--lookahead_alpha=0.5
+--label_smoothing=0.1
+--ema=0.99
+--ema_every=1
+--ema_power=0.0
+--ema_lookahead=false
+"""
+
+
+def test_a_recipe_of_old_is_read_in_todays_spelling():
+    assert Recipe.from_flagfile(_OLD) == Recipe(
+        dataset="digits",
+        val_split="stratified",
+        batch_size=32,
+        model="resnet_v2([1,1,1])",
+        input="center",
+        augment="shift(0.07)",
+        schedule="type1",
+        optimizer="sgd(0.9,nesterov)",
+        wd=0.05,
+        clip="global_norm(2)",
+        loss="cross_entropy(smoothing=0.1)",
+        average="ema(0.99)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"stack_units": "2,3", "pooling": "avg"}, {"model": "resnet_v2([2,3],pooling=avg)"}),
+        ({"shortcut_kernels": "1,3,3"}, {"model": "resnet_v2(shortcut=[1,3,3])"}),
+        (
+            {"shortcut_preactivation": "all", "shortcut_bn": "false"},
+            {"model": "resnet_v2(preactivation=all,preactivation_bn=false)"},
+        ),
+        # It had six units a stack by default, and now its own nine.
+        ({"model": "resnet_smith", "conv_bias": "none"}, "resnet_smith([6,6,6],bias=none)"),
+        ({"model": "wide_resnet", "width": "10"}, "wide_resnet([6,6,6])"),
+        ({"model": "wide_resnet", "bn_momentum": "0.8"}, "wide_resnet([6,6,6],width=1,bn_mom"),
+        ({"model": "caffe_cifar10", "dropout": "0.1"}, "caffe_cifar10(dropout=0.1)"),
+        (
+            {"model": "airbench", "group_depth": "3", "activation": "gelu"},
+            {"model": "airbench(depth=3)", "input": "center whiten"},
+        ),
+        (
+            {"model": "airbench", "whiten_images": "0", "identity_init": "false"},
+            {"model": "airbench(activation=relu,identity_init=false)", "input": "center"},
+        ),
+        ({"center": "channel", "scale_by": "channel_std"}, {"input": "standardize"}),
+        ({"center": "none", "scale_by": "channel_std"}, {"input": "standardize(none)"}),
+        ({"center": "none", "input_scale": "255"}, {"input": "scale(255)"}),
+        ({"center": "none"}, {"input": "none"}),
+        ({"whiten_images": "100"}, {"input": "center whiten(100)"}),
+        ({"flip": "false"}, {"augment": "shift(0.07)"}),
+        ({"shift": "0", "flip": "0"}, {"augment": "none"}),
+        ({"crop": "2", "flip_mode": "alternating"}, "crop(2) shift(0.07) flip(alternating)"),
+        ({"beta_2": "0.99", "epsilon": "1e-7"}, {"optimizer": "adamw(beta_2=0.99)"}),
+        ({"optimizer": "sgd"}, {"optimizer": "sgd(0.9)"}),  # momentum 0.9 was the default
+        ({"optimizer": "sgd", "nesterov": "true"}, {"optimizer": "sgd(0.9,nesterov)"}),
+        ({"optimizer": "rmsprop", "beta_2": "0.95"}, {"optimizer": "rmsprop(rho=0.95)"}),
+        ({"optimizer": "sgd", "momentum": "inverse(0.95, .85)"}, "sgd(inverse(0.95,0.85))"),
+        (
+            {"optimizer": "muon", "momentum": "0.6", "nesterov": "true"},
+            {"optimizer": "muon"},
+        ),
+        (
+            {"optimizer": "muon", "momentum": "0.7", "muon_rest_momentum": "0.8"},
+            {"optimizer": "muon(0.7,nesterov=false,rest=sgd(0.8))"},
+        ),
+        (
+            {"optimizer": "muon", "muon_rest": "adamw", "beta_1": "0.8", "muon_steps": "5"},
+            {"optimizer": "muon(0.9,nesterov=false,steps=5,rest=adamw(beta_1=0.8))"},
+        ),
+        ({"lookahead": "6"}, {"optimizer": "lookahead(adamw,every=6)"}),
+        ({"clipvalue": "0.5"}, {"clip": "value(0.5)"}),
+        ({"clipnorm": "0"}, {"clip": "none"}),
+        ({"label_smoothing": "0.2"}, {"loss": "cross_entropy(smoothing=0.2)"}),
+        ({"ema": "0.9", "ema_every": "5"}, {"average": "ema(0.9,every=5)"}),
+        ({"ema": "0.9", "ema_lookahead": "true"}, "lookahead(0.9,every=1,power=0)"),
+        ({"ema_every": "5"}, {"average": "none"}),
+    ],
+)
+def test_settings_of_old_in_todays_spelling(old, new):
+    found = translated(old)
+    if isinstance(new, str):
+        assert any(text.startswith(new) for text in found.values()), found
+    else:
+        # A network or optimizer of old had other defaults, and is written out.
+        assert new.items() <= found.items(), found
+    assert not set(found) & set(old_spelling.NAMES)
+    Recipe(**{"schedule": "one_cycle(0.1)", "wd": 0.0, **found})
+
+
+def test_a_stem_that_was_written_for_networks_without_use_for_it_is_none():
+    before = {"whiten_images": "5000", "identity_init": "true", "logit_scale": "0.1111111111111111"}
+    assert translated({"model": "wide_resnet", **before}) == {
+        "model": "wide_resnet([6,6,6],width=1)",
+        "input": "center",
+    }
+    assert translated({"model": "airbench", "activation": "gelu", **before}) == {
+        "model": "airbench",
+        "input": "center whiten",
+    }
+    chosen = {**before, "logit_scale": "0.1"}
+    assert translated({"model": "wide_resnet", **chosen})["input"] == "center whiten"
+
+
+def test_no_setting_of_old_is_one_of_today():
+    assert not set(old_spelling.NAMES) & set(settings())
+    assert set(old_spelling.NAMES.values()) <= set(settings())
+
+
+@pytest.mark.parametrize("name", old_spelling.NAMES)
+def test_every_flag_of_old_is_answered_with_the_setting_that_says_it_now(name):
+    said = old_spelling.answer(name, [f"--{name}=1"])
+    assert said.startswith(f"is part of --{old_spelling.NAMES[name]} now")
+    assert said.isprintable()
+    assert old_spelling.answer(f"no{name}", [f"--no{name}"])
+
+
+def test_the_answer_is_the_whole_line_in_todays_spelling():
+    words = ["--stack_units=1,1,1", "--noflip", "--wd=0.1", "--optimizer=sgd", "--nesterov"]
+    assert old_spelling.answer("noflip", words) == (
+        "is part of --augment now; what was typed is --optimizer='sgd(0.9,nesterov)' "
+        "--model='resnet_v2([1,1,1])' --augment='shift(0.07)'"
+    )
+    assert old_spelling.answer("warmup", words) == ""
+
+
+def test_a_value_of_old_that_no_spelling_allows_names_the_recipe():
+    with pytest.raises(RecipeError, match=r"^recipe: shift|^recipe: factor of shift must be"):
+        Recipe.from_flagfile("--shift=1.5\n")

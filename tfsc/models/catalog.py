@@ -1,0 +1,205 @@
+"""The families of networks, each with its parameters: what `--model` takes; without TensorFlow."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tfsc.text.family import Call, Catalog, Family
+from tfsc.text.parameters import Number, Parameter, Switch, Whole, Wholes, Word
+
+ACTIVATIONS = ("relu", "gelu", "silu", "elu", "leaky_relu")
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkFamily(Family):
+    """A network: `builder` is its function from maps to features.
+
+    Attributes:
+        halvings: how often it halves the image, of a call.
+        least_side: the smallest side of an image; None: the one that can be halved so often.
+        whole_halves: whether every halving must come out even, of a call.
+        takes_whitening: whether a whitening convolution is its own stem, not a layer before it.
+    """
+
+    halvings: Callable[[Call], int] = lambda call: 0
+    least_side: Callable[[Call], int] | None = None
+    whole_halves: Callable[[Call], bool] = lambda call: False
+    takes_whitening: bool = False
+
+    @property
+    def is_normalized(self) -> bool:
+        """Whether it has BatchNorm."""
+        return "bn_momentum" in self.parameters
+
+
+def size_fault(call: Call, height: int, width: int) -> str:
+    """The rule about the size of its images that a network breaks; empty: none.
+
+    Args:
+        call: of `NETWORKS`.
+        height, width: of the images.
+    """
+    family, halvings = call.kind, call.kind.halvings(call)
+    least = family.least_side(call) if family.least_side else 2**halvings
+    if min(height, width) < least:
+        return f"needs images of at least {least}×{least}"
+    factor = 2**halvings
+    if family.whole_halves(call) and (height % factor or width % factor):
+        return f"needs image sizes that {factor} divides"
+    return ""
+
+
+def _shared(
+    norm: tuple[float, float] | None, activation: str = "relu", **own: float | bool
+) -> Mapping[str, Parameter]:
+    """What all networks have, with a network's own defaults.
+
+    Args:
+        norm: momentum and ε of its BatchNorm; None: it has none.
+        activation: its own.
+        own: other defaults: identity_init, logit_scale.
+    """
+    parameters: dict[str, Parameter] = {
+        "activation": Word(
+            default=activation, choices=ACTIVATIONS, about="gelu is the exact one, x·Φ(x)"
+        ),
+        "dropout": Number(
+            default=0.0, high=0.99, about="rate before the dense layer, masks per sample"
+        ),
+    }
+    if norm:
+        momentum, epsilon = norm
+        parameters |= {
+            "bn_momentum": Number(
+                default=momentum, high=0.99999, about="of BatchNorm's moving statistics"
+            ),
+            "bn_epsilon": Number(default=epsilon, high=1.0, about="added to BatchNorm's variance"),
+        }
+    return parameters | {
+        "identity_init": Switch(
+            default=own.get("identity_init", False),
+            about="let the first filters of 3×3 (5×5) convolutions begin as the identity",
+        ),
+        "logit_scale": Number(
+            default=own.get("logit_scale", 1.0), low=1e-6, high=1e3, about="factor on the logits"
+        ),
+    }
+
+
+def _units(*default: int, what: str) -> Wholes:
+    return Wholes(default=default, high=100, leading=True, about=f"{what} in each stack")
+
+
+def _stacks(call: Call) -> int:
+    return len(call["units"]) - 1
+
+
+def _shortest(call: Call) -> dict[str, object]:
+    """One kernel size for all stacks, where they have the same."""
+    sizes = call["shortcut"]
+    return {"shortcut": sizes[:1]} if len({*sizes}) == 1 else {}
+
+
+def _resnet_v2_fault(call: Call) -> str | None:
+    stacks, given = len(call["units"]), len(call["shortcut"])
+    if given not in (1, stacks):
+        return (
+            f"shortcut of resnet_v2 must be one size or as many as units has stacks ({stacks}), "
+            f"has {given}"
+        )
+    if call["preactivation"] == "none" and not call["preactivation_bn"]:
+        return "preactivation_bn of resnet_v2 needs a preactivation: downsampling or all"
+    return None
+
+
+NETWORKS = Catalog(
+    "a network",
+    (
+        NetworkFamily(
+            "resnet_v2",
+            {
+                "units": _units(6, 6, 6, what="residual units"),
+                "shortcut": Wholes(
+                    default=(3,),
+                    high=7,
+                    odd=True,
+                    about="kernel size of each stack's projection shortcut, or one for all; "
+                    "Change 2 is 3 (or [1,3,3]), Atienza has 1",
+                ),
+                "pooling": Word(
+                    default="none",
+                    choices=("none", "avg"),
+                    about="before the dense layer: none is Change 1, Atienza has avg",
+                ),
+                "preactivation": Word(
+                    default="none",
+                    choices=("none", "downsampling", "all"),
+                    about="Change 3: activate the input of projection shortcuts, in the stacks "
+                    "that halve the maps or in all",
+                ),
+                "preactivation_bn": Switch(
+                    default=True,
+                    about="with preactivation: BatchNorm before it (seed 000's runs 8 and 9: "
+                    "false)",
+                ),
+                **_shared((0.99, 1e-3)),
+            },
+            "Atienza's pre-activation bottlenecks with seed 000's Changes; [6,6,6] is ResNet56v2.",
+            fault=_resnet_v2_fault,
+            shortest=_shortest,
+            halvings=_stacks,
+        ),
+        NetworkFamily(
+            "resnet_smith",
+            {
+                "units": _units(9, 9, 9, what="residual blocks"),
+                "bias": Word(
+                    default="all",
+                    choices=("all", "standard", "none"),
+                    about="which convolutions have one; standard: not those of the blocks that "
+                    "halve the maps (seed 002)",
+                ),
+                "downsampling": Word(
+                    default="caffe",
+                    choices=("caffe", "tensorflow"),
+                    about="caffe: shortcut 3×3 average pooling, convolution padded on all sides; "
+                    "tensorflow (seed 002): 2×2, padded below and right",
+                ),
+                **_shared((0.95, 1e-5)),
+            },
+            "Smith & Topin's ResNet-56 of super-convergence: basic blocks, free shortcuts.",
+            halvings=_stacks,
+            whole_halves=lambda call: call["downsampling"] == "tensorflow",
+        ),
+        NetworkFamily(
+            "wide_resnet",
+            {
+                "units": _units(4, 4, 4, what="residual blocks"),
+                "width": Whole(default=10, low=1, high=100, about="the factor k of WRN-d-k"),
+                **_shared((0.9, 1e-5)),
+            },
+            "Zagoruyko & Komodakis' wide residual networks; [4,4,4] and width=10 is WRN-28-10.",
+            halvings=_stacks,
+        ),
+        NetworkFamily(
+            "caffe_cifar10",
+            dict(_shared(None)),
+            "Caffe's cifar10_full: three convolutions, local response normalization.",
+            least_side=lambda call: 8,
+        ),
+        NetworkFamily(
+            "airbench",
+            {
+                "widths": Wholes(
+                    default=(64, 256, 256), high=4096, leading=True, about="channels of each group"
+                ),
+                "depth": Whole(default=2, low=1, high=8, about="convolutions in each group"),
+                **_shared((0.6, 1e-12), "gelu", identity_init=True, logit_scale=1 / 9),
+            },
+            "Jordan's airbench94: three wide groups, each of which halves the maps.",
+            halvings=lambda call: len(call["widths"]),
+            least_side=lambda call: 2 ** len(call["widths"]) + 1,
+            takes_whitening=True,
+        ),
+    ),
+    "tfsc.models",
+)
