@@ -149,6 +149,21 @@ NETWORKS = Catalog(
             halvings=_stacks,
         ),
         NetworkFamily(
+            "resnet_v1",
+            {
+                "units": _units(3, 3, 3, what="basic blocks"),
+                "shortcut": Word(
+                    default="zeros",
+                    choices=("zeros", "projection"),
+                    about="where the width changes: every other pixel and zeros (option A), or a "
+                    "1×1 convolution with BatchNorm (B)",
+                ),
+                **_shared((0.9, 1e-5)),
+            },
+            "He's first residual networks; [3,3,3] is ResNet-20, [9,9,9] ResNet-56.",
+            halvings=_stacks,
+        ),
+        NetworkFamily(
             "resnet_smith",
             {
                 "units": _units(9, 9, 9, what="residual blocks"),
