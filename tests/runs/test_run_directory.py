@@ -13,7 +13,7 @@ from tfsc.data.examples import Examples
 from tfsc.data.split import Split
 from tfsc.errors import RecipeError, RunDirectoryError
 from tfsc.recipe import Recipe
-from tfsc.runs.run_directory import RunDirectory, default_run_dir, read_recipe
+from tfsc.runs.run_directory import RunDirectory, default_run_dir, earlier_digests, read_recipe
 
 
 def _recipe(tmp_path, **changes):
@@ -338,3 +338,13 @@ def test_a_folder_without_a_recipe_is_no_run_directory(tmp_path):
     (tmp_path / "recipe.flags").write_text("--warmup=3\n")
     with pytest.raises(RecipeError, match="no setting named warmup"):
         read_recipe(tmp_path)
+
+
+def test_digests_of_earlier_versions_are_those_that_a_recipe_of_old_began_with(tmp_path):
+    (tmp_path / "provenance.json").write_text('{"starts": [{"recipe_digest": "9d387d6e"}, {}]}')
+    (tmp_path / "recipe.flags").write_text("# Replay\n--dataset=digits\n--stack_units=1,1,1\n")
+    assert "9d387d6e" in earlier_digests(tmp_path)
+    (tmp_path / "recipe.flags").write_text(Recipe().flagfile())
+    assert earlier_digests(tmp_path) == frozenset()
+    with pytest.raises(RunDirectoryError, match="is no run directory"):
+        earlier_digests(tmp_path / "none")

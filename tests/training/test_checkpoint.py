@@ -262,6 +262,16 @@ def test_another_recipes_checkpoint_is_refused(store):
         other.restore(other.all()[0], _state())
 
 
+def test_a_checkpoint_of_the_same_recipe_in_an_earlier_version_is_read(store):
+    store.save(_state(1), 10, {})
+    now = CheckpointStore(store.directory, "other digest", earlier={"digest"})
+    state = _state()
+    assert now.restore_newest(state).step == 10
+    assert _values(state) == _values(_state(1))
+    now.save(_state(2), 20, {})
+    assert [found.recipe_digest for found in now.all()] == ["other digest", "digest"]
+
+
 def test_a_checkpoint_of_another_network_is_refused_and_assigns_nothing(store):
     store.save(_state(1), 10, {})
     state = _state() | {"network/0001/more": keras.Variable(np.zeros(2))}

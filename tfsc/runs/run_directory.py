@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 
 from tfsc import files
 from tfsc.errors import RecipeError, RunDirectoryError
-from tfsc.recipe import Recipe
+from tfsc.recipe import Recipe, old_spelling
 
 if TYPE_CHECKING:  # it imports scikit-learn, which takes a second
     from tfsc.data.split import Split
@@ -225,6 +226,23 @@ def read_recipe(run_dir: Path) -> Recipe:
         return Recipe.from_flagfile(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise RunDirectoryError(f"{run_dir} is no run directory: {error}") from None
+
+
+def earlier_digests(run_dir: Path) -> frozenset[str]:
+    """Digests by which a version before 0.2 knew a run's recipe: its checkpoints have them.
+
+    Raises:
+        RunDirectoryError: if there is no recipe, or provenance.json is damaged.
+    """
+    path = run_dir / "recipe.flags"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunDirectoryError(f"{run_dir} is no run directory: {error}") from None
+    if not old_spelling.is_old(re.findall(r"^--(\w+)=", text, re.MULTILINE)):
+        return frozenset()
+    starts = read_json(run_dir / "provenance.json").get("starts", [])
+    return frozenset(str(start.get("recipe_digest")) for start in starts)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class CheckpointStore:
     Args:
         directory: made when first written to.
         recipe_digest: written into every checkpoint and demanded of it.
+        earlier: other digests that will do, of the same recipe in an earlier version.
         keep: newest checkpoints to keep; the best one stays as well.
         warn: called with a line about what was passed over.
     """
@@ -53,11 +54,13 @@ class CheckpointStore:
         recipe_digest: str,
         keep: int = 2,
         warn: Callable[[str], None] = logging.warning,
+        earlier: Collection[str] = (),
     ):
         if keep < 1:
             raise ValueError(f"keep must be at least 1. Received: {keep}")
         self.directory = directory
         self.recipe_digest = recipe_digest
+        self._digests = {recipe_digest, *earlier}
         self.keep = keep
         self.warn = warn
 
@@ -174,7 +177,7 @@ class CheckpointStore:
             RunDirectoryError: if it is damaged, another recipe's, or has other variables.
         """
         path = checkpoint.arrays_path
-        if checkpoint.recipe_digest != self.recipe_digest:
+        if checkpoint.recipe_digest not in self._digests:
             raise RunDirectoryError(f"checkpoint {path} is another recipe's")
         if fault := _fault(checkpoint):
             raise RunDirectoryError(fault)

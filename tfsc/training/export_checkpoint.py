@@ -10,7 +10,7 @@ from tfsc.errors import RunDirectoryError
 from tfsc.exports.write import check_place, write_export
 from tfsc.precision import onednn_faults, set_precision
 from tfsc.reporting.summary import evaluated
-from tfsc.runs.run_directory import read_recipe
+from tfsc.runs.run_directory import earlier_digests, read_recipe
 from tfsc.training.build import build_learner
 from tfsc.training.checkpoint import Checkpoint, CheckpointStore
 
@@ -30,7 +30,9 @@ def export_checkpoint(run_dir: Path, which: str, weights: str, out: Path | None)
     recipe = read_recipe(run_dir)
     if weights == "ema" and recipe.parsed("average").family == "none":
         raise RunDirectoryError(f"--weights=ema: {run_dir} was trained with --average=none")
-    store = CheckpointStore(run_dir / "checkpoints", recipe.digest)
+    store = CheckpointStore(
+        run_dir / "checkpoints", recipe.digest, earlier=earlier_digests(run_dir)
+    )
     checkpoint = _choose(store, which, run_dir)
     suffix = "-ema" if weights == "ema" else ""
     out = out or run_dir / f"export-{checkpoint.step}{suffix}"

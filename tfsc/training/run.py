@@ -41,7 +41,7 @@ from tfsc.reporting.summary import evaluated, result, summarize
 from tfsc.reporting.windows import Windows
 from tfsc.runs.begun_precision import settle
 from tfsc.runs.finished import finished, said_if_done
-from tfsc.runs.run_directory import RunDirectory
+from tfsc.runs.run_directory import RunDirectory, earlier_digests
 from tfsc.training.build import build_data, build_learner, schedule_doubts, total_steps
 from tfsc.training.callbacks import ProgressLine, RestoreMetrics, StepLog, StopOnSignal, duration
 from tfsc.training.checkpoint import CheckpointStore
@@ -124,7 +124,11 @@ class _Run:
         self.total_epochs = math.ceil(self.plan.epochs(self.total_steps))
         self.scheduled = ScheduledValues(recipe, self.plan)
         self.store = CheckpointStore(
-            directory.checkpoints, recipe.digest, keep=recipe.keep_checkpoints, warn=self.warn
+            directory.checkpoints,
+            recipe.digest,
+            keep=recipe.keep_checkpoints,
+            warn=self.warn,
+            earlier=earlier_digests(directory.path),
         )
         self.state = self.learner.state()
         self.step, self.history, self.epoch_training = 0, [], None
