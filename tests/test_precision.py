@@ -67,7 +67,7 @@ def machine(monkeypatch):
     """`machine(gpu, amx, reason)`: its processor, and why it has no native operations, or None."""
 
     def make(gpu=False, amx=False, reason=None):
-        def load():
+        def load(products="float32"):
             if reason:
                 raise NativeError(reason)
 

@@ -84,7 +84,9 @@ def use_winograd(winograd: str, precision: str, xla: str) -> bool:
         RecipeError: for "on" where they cannot be had.
     """
     amx = precision == "bf16" and processor.multiplies_in_amx()
-    return _use_native("winograd", winograd, elsewhere=has_gpu() or use_xla(xla) or amx)
+    elsewhere = has_gpu() or use_xla(xla) or amx
+    products = "bfloat16" if precision == "bf16" else "float32"
+    return _use_native("winograd", winograd, elsewhere, products)
 
 
 def use_fused_norm(
@@ -108,12 +110,12 @@ def use_fused_augment(fused_augment: str, xla: str) -> bool:
     return _use_native("fused_augment", fused_augment, elsewhere=has_gpu() or use_xla(xla))
 
 
-def _use_native(name: str, value: str, elsewhere: bool) -> bool:
+def _use_native(name: str, value: str, elsewhere: bool, products: str = "float32") -> bool:
     """Whether to compute in C++, by a flag; `elsewhere`: what "auto" computes otherwise."""
     if value == "off" or (value == "auto" and elsewhere):
         return False
     try:
-        library.load()
+        library.load(products)
     except library.NativeError as error:
         if value == "on":
             raise RecipeError(f"--{name}=on: cannot be done here: {error}") from None

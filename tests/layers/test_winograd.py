@@ -12,13 +12,14 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from native_operations import WHY, needs_operations
+from native_operations import NO_BFLOAT16, WHY, needs_bfloat16, needs_operations
 
 from tfsc.layers.portable import portable
 from tfsc.layers.winograd import WinogradConv2D
 from tfsc.native import library
 
 OPERATIONS = None if WHY else library.load()
+BEST = tf.float32 if NO_BFLOAT16 else tf.bfloat16  # that products can be had of
 
 SIZES = st.tuples(*(st.integers(1, high) for high in (3, 11, 11, 70, 70)))
 POINTS = (0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)  # and ∞
@@ -92,13 +93,13 @@ def _error(found, expected):
     return np.linalg.norm(np.asarray(found, np.float64) - expected) / np.linalg.norm(expected)
 
 
-def _conv(maps, kernel, bias=None, dtype=tf.bfloat16):
+def _conv(maps, kernel, bias=None, dtype=BEST):
     bias = np.zeros(kernel.shape[-1], np.float32) if bias is None else bias
     outputs = OPERATIONS.tfsc_winograd_conv(x=tf.cast(maps, dtype), filters=kernel, bias=bias)
     return tf.cast(outputs, tf.float64)
 
 
-def _kernel_gradient(maps, upstream, dtype=tf.bfloat16):
+def _kernel_gradient(maps, upstream, dtype=BEST):
     return OPERATIONS.tfsc_winograd_conv_filter_gradient(
         x=tf.cast(maps, dtype), dy=tf.cast(upstream, dtype)
     )
@@ -113,7 +114,9 @@ def test_the_matrices_are_those_of_the_source():
 
 
 @needs_operations
-@pytest.mark.parametrize(("dtype", "error"), [(tf.bfloat16, 0.004), (tf.float32, 2e-6)])
+@pytest.mark.parametrize(
+    ("dtype", "error"), [pytest.param(tf.bfloat16, 0.004, marks=needs_bfloat16), (tf.float32, 2e-6)]
+)
 @given(SIZES, st.integers(0, 100))
 @settings(max_examples=20, deadline=None)
 def test_outputs_are_numpys_but_for_their_own_rounding(dtype, error, sizes, seed):
@@ -128,7 +131,9 @@ def test_outputs_are_numpys_but_for_their_own_rounding(dtype, error, sizes, seed
 
 
 @needs_operations
-@pytest.mark.parametrize(("dtype", "error"), [(tf.bfloat16, 0.002), (tf.float32, 5e-6)])
+@pytest.mark.parametrize(
+    ("dtype", "error"), [pytest.param(tf.bfloat16, 0.002, marks=needs_bfloat16), (tf.float32, 5e-6)]
+)
 @given(SIZES, st.integers(0, 100))
 @settings(max_examples=20, deadline=None)
 def test_kernel_gradients_are_numpys(dtype, error, sizes, seed):
@@ -139,7 +144,11 @@ def test_kernel_gradients_are_numpys(dtype, error, sizes, seed):
 
 @needs_operations
 @pytest.mark.parametrize(
-    ("dtype", "least", "most"), [(tf.bfloat16, 0.005, 0.015), (tf.float32, 1e-7, 3e-6)]
+    ("dtype", "least", "most"),
+    [
+        pytest.param(tf.bfloat16, 0.005, 0.015, marks=needs_bfloat16),
+        (tf.float32, 1e-7, 3e-6),
+    ],
 )
 @pytest.mark.parametrize("sizes", [(4, 31, 31, 24, 64), (40, 7, 7, 256, 256), (2, 15, 15, 64, 256)])
 def test_errors_against_the_exact_convolution_are_small(sizes, dtype, least, most):
@@ -238,7 +247,10 @@ def _types(layer, dtype=tf.bfloat16):
 @needs_operations
 @pytest.mark.parametrize(
     ("policy", "dtype", "error"),
-    [("mixed_bfloat16", tf.bfloat16, 0.006), ("float32", tf.float32, 3e-6)],
+    [
+        pytest.param("mixed_bfloat16", tf.bfloat16, 0.006, marks=needs_bfloat16),
+        ("float32", tf.float32, 3e-6),
+    ],
 )
 def test_the_layer_computes_the_operation_bias_and_activation(policy, dtype, error):
     """The kernel is not rounded before the transform."""
@@ -255,7 +267,10 @@ def test_the_layer_computes_the_operation_bias_and_activation(policy, dtype, err
 @needs_operations
 @pytest.mark.parametrize(
     ("policy", "dtype", "error"),
-    [("mixed_bfloat16", tf.bfloat16, 0.015), ("float32", tf.float32, 3e-6)],
+    [
+        pytest.param("mixed_bfloat16", tf.bfloat16, 0.015, marks=needs_bfloat16),
+        ("float32", tf.float32, 3e-6),
+    ],
 )
 @pytest.mark.parametrize("use_bias", [False, True])
 def test_the_layers_gradients_are_near_the_exact_ones(policy, dtype, error, use_bias):
@@ -282,7 +297,8 @@ def test_the_layers_gradients_are_near_the_exact_ones(policy, dtype, error, use_
 
 @needs_operations
 def test_for_other_machines_it_is_the_ordinary_convolution():
-    for policy, dtype in (("mixed_bfloat16", tf.bfloat16), ("float32", tf.float32)):
+    policies = {"float32": tf.float32} if NO_BFLOAT16 else {"mixed_bfloat16": tf.bfloat16}
+    for policy, dtype in ({"float32": tf.float32} | policies).items():
         assert "TfscWinogradConv" in _types(_layer(policy), dtype)
         with portable():
             types = _types(_layer(policy), dtype)
@@ -290,7 +306,7 @@ def test_for_other_machines_it_is_the_ordinary_convolution():
 
 
 def test_without_the_operations_it_is_keras_own_layer(monkeypatch):
-    monkeypatch.setattr(library, "is_available", lambda: False)
+    monkeypatch.setattr(library, "is_available", lambda *_: False)
     maps, kernel, _ = _example((2, 9, 9, 5, 6))
     layers = WinogradConv2D(6), keras.layers.Conv2D(6, 3, padding="same")
     for layer in layers:

@@ -15,7 +15,7 @@ from tfsc.native.library import NativeError
 def fresh(monkeypatch, tmp_path):
     """No library yet, and a processor that has what it takes; what one test finds it forgets."""
     monkeypatch.setenv("TFSC_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(library, "cpu_flags", lambda: frozenset(library._NEEDS))
+    monkeypatch.setattr(library, "cpu_flags", lambda: frozenset(library.LEVELS["avx512_bf16"]))
     # What this process has loaded it keeps: TensorFlow registers an operation once.
     monkeypatch.setattr(library, "_attempt", functools.cache(library._attempt.__wrapped__))
 
@@ -28,9 +28,26 @@ def _compiler(tmp_path, body):
 
 
 def test_a_processor_without_the_instructions(monkeypatch):
-    flags = frozenset(library._NEEDS) - {"avx512_bf16"}
-    monkeypatch.setattr(library, "cpu_flags", lambda: flags)
-    with pytest.raises(NativeError, match=r"^the processor has no avx512_bf16$"):
+    monkeypatch.setattr(library, "cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
+    with pytest.raises(NativeError, match=r"^the processor has no fma$"):
+        library.load()
+
+
+@pytest.mark.parametrize("name", library.LEVELS)
+def test_the_best_level_that_the_processor_has_or_the_one_that_is_asked_for(name, monkeypatch):
+    monkeypatch.setattr(library, "cpu_flags", lambda: frozenset({*library.LEVELS[name], "sse"}))
+    assert library.level() == name
+    monkeypatch.setenv(library.LEVEL_VARIABLE, "avx2")
+    assert library.level() == "avx2"
+    monkeypatch.setenv(library.LEVEL_VARIABLE, "avx3")
+    with pytest.raises(NativeError, match=r"must be one of avx512_bf16, avx512, avx2$"):
+        library.level()
+
+
+def test_a_level_that_the_processor_has_not_is_refused(monkeypatch):
+    monkeypatch.setattr(library, "cpu_flags", lambda: frozenset(library.LEVELS["avx2"]))
+    monkeypatch.setenv(library.LEVEL_VARIABLE, "avx512")
+    with pytest.raises(NativeError, match=r"^the processor has no avx512f$"):
         library.load()
 
 
@@ -59,7 +76,7 @@ def test_of_two_that_need_it_at_once_one_compiles_and_the_other_waits(monkeypatc
     )
     compiler = _compiler(tmp_path, body)
     with ThreadPoolExecutor() as pool:
-        first, second = pool.map(library._compiled, [compiler, compiler])
+        first, second = pool.map(library._compiled, [compiler] * 2, [["avx2"]] * 2)
     assert first == second and first.read_text() == "done\n"
     assert calls.read_text() == "x\n"
 

@@ -54,7 +54,7 @@ class WinogradConv2D(keras.layers.Conv2D):
     def call(self, inputs):
         kernel = tf.convert_to_tensor(self.kernel)
         bias = tf.convert_to_tensor(self.bias) if self.use_bias else None
-        if inputs.dtype in _TYPES and not is_portable() and library.is_available():
+        if inputs.dtype in _TYPES and not is_portable() and library.is_available(inputs.dtype.name):
             outputs = _winograd(inputs, kernel, tf.zeros(self.filters) if bias is None else bias)
         else:
             outputs = tf.nn.conv2d(inputs, tf.cast(kernel, inputs.dtype), 1, "SAME")

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -18,35 +19,65 @@ from tfsc.hardware.processor import cpu_flags
 
 _FOLDER = Path(__file__).parent
 _SOURCE = _FOLDER / "operations.cc"  # includes the others
-_FLAGS = (
-    *("-std=c++20", "-O3", "-w", "-shared", "-fPIC"),
-    *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mfma"),
-)
-_NEEDS = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16", "fma")
+_FLAGS = ("-std=c++20", "-O3", "-w", "-ffp-contract=off", "-shared", "-fPIC")
+_AVX2 = ("avx2", "fma")
+_AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl")
+# What the one source is compiled for, best first: the instructions that each level needs, as Linux
+# names them.
+LEVELS = {"avx512_bf16": (*_AVX512, "avx512_bf16"), "avx512": _AVX512, "avx2": _AVX2}
+# A level to compile for instead of the best that the processor has, such as avx2.
+LEVEL_VARIABLE = "TFSC_NATIVE_LEVEL"
 
 
 class NativeError(Exception):
     """The operations cannot be had on this machine; the message is why."""
 
 
-def load() -> ModuleType:
-    """The operations of this folder.
-
-    The first call on a machine compiles them with $CXX, or g++, which takes half a minute.
+def level() -> str:
+    """The best of `LEVELS` that this processor has, or the one that TFSC_NATIVE_LEVEL asks for.
 
     Raises:
-        NativeError: if the processor lacks an instruction, there is no compiler, it fails, or what
-            it made cannot be loaded.
+        NativeError: if it has none, or not the one that is asked for.
+    """
+    flags = cpu_flags()
+    asked = os.environ.get(LEVEL_VARIABLE, "")
+    if asked and asked not in LEVELS:
+        raise NativeError(f"{LEVEL_VARIABLE}={asked} must be one of {', '.join(LEVELS)}")
+    for name in [asked] if asked else LEVELS:
+        if flags.issuperset(LEVELS[name]):
+            return name
+    missing = next(need for need in LEVELS[asked or "avx2"] if need not in flags)
+    raise NativeError(f"the processor has no {missing}")
+
+
+def load(products: str = "float32") -> ModuleType:
+    """The operations of this folder, for the processor's `level`.
+
+    The first call on a machine compiles them with $CXX, or g++, which takes some 15 seconds.
+
+    Args:
+        products: "float32", or "bfloat16" where convolutions of bfloat16 are wanted, too: only the
+            level avx512_bf16 has these.
+
+    Raises:
+        NativeError: if the processor has no level, there is no compiler, it fails, or what it made
+            cannot be loaded.
     """
     found = _attempt()
     if isinstance(found, NativeError):
         raise found
+    if products == "bfloat16" and level() != "avx512_bf16":
+        raise NativeError("the processor has no avx512_bf16")
     return found
 
 
-def is_available() -> bool:
+def is_available(products: str = "float32") -> bool:
     """Whether this machine has the operations; the first call may compile them."""
-    return not isinstance(_attempt(), NativeError)
+    try:
+        load(products)
+    except NativeError:
+        return False
+    return True
 
 
 @functools.cache
@@ -58,21 +89,21 @@ def _attempt() -> ModuleType | NativeError:
 
 
 def _load() -> ModuleType:
-    if missing := sorted({*_NEEDS} - cpu_flags()):
-        raise NativeError(f"the processor has no {missing[0]}")
+    needs = LEVELS[level()]
     compiler = os.environ.get("CXX") or "g++"
     if shutil.which(compiler) is None:
         raise NativeError(f"there is no C++ compiler {compiler} (CXX names another)")
-    library = _compiled(compiler)
+    library = _compiled(compiler, needs)
     try:
         return tf.load_op_library(str(library))
     except (tf.errors.OpError, OSError) as error:
         raise NativeError(f"{library} cannot be loaded: {one_line(error)}") from None
 
 
-def _compiled(compiler: str) -> Path:
-    """The library of this source, compiler and TensorFlow; made if it is not there."""
-    flags = [*tf.sysconfig.get_compile_flags(), *_FLAGS]  # ours last: TensorFlow asks for C++17
+def _compiled(compiler: str, needs: Sequence[str]) -> Path:
+    """The library of this source, compiler, level and TensorFlow; made if it is not there."""
+    own = [*_FLAGS, *(f"-m{need.replace('_', '')}" for need in needs)]
+    flags = [*tf.sysconfig.get_compile_flags(), *own]  # ours last: TensorFlow asks for C++17
     version = _run([compiler, "--version"])
     sources = sorted([*_FOLDER.glob("*.cc"), *_FOLDER.glob("*.h")])
     texts = [source.read_text(encoding="utf-8") for source in sources]

@@ -29,7 +29,7 @@ using tensorflow::Tensor;
 using tensorflow::TensorShape;
 using tensorflow::errors::InvalidArgument;
 
-constexpr int kMost = 4;  // registers of channels that are worked on at a time
+constexpr int kMost = kPieces == 1 ? 4 : 2;  // Lanes of channels that are worked on at a time
 
 // Maps as pixels of some channels, in blocks of pixels that fit the first-level cache twice over, or
 // of 8 pixels.
@@ -52,9 +52,10 @@ template <typename Function>
 inline void ForChannels(int64_t channels, const Function& function) {
   constexpr int kStep = kMost * kLanes;
   int64_t c = 0;
-  for (; c + kStep <= channels; c += kStep) function.template operator()<kMost, true>(c, 0xFFFF);
+  for (; c + kStep <= channels; c += kStep) function.template operator()<kMost, true>(c, kLanes);
   const int64_t rest = channels - c;
-  const __mmask16 lanes = Mask(rest - (rest - 1) / kLanes * kLanes);
+  if (rest == 0) return;
+  const int lanes = Left(rest - (rest - 1) / kLanes * kLanes);
   const bool whole = rest % kLanes == 0;
   switch ((rest + kLanes - 1) / kLanes) {
     case 1:
@@ -66,11 +67,13 @@ inline void ForChannels(int64_t channels, const Function& function) {
             : function.template operator()<2, false>(c, lanes);
       break;
     case 3:
-      whole ? function.template operator()<3, true>(c, lanes)
-            : function.template operator()<3, false>(c, lanes);
+      if constexpr (kMost == 4) {
+        whole ? function.template operator()<3, true>(c, lanes)
+              : function.template operator()<3, false>(c, lanes);
+      }
       break;
     case 4:
-      function.template operator()<4, false>(c, lanes);
+      if constexpr (kMost == 4) function.template operator()<4, false>(c, lanes);
   }
 }
 
@@ -80,14 +83,14 @@ struct Pixel {
   Lanes v[registers];
 
   Pixel() = default;
-  Pixel(const typename Number::Value* from, __mmask16 lanes) {
+  Pixel(const typename Number::Value* from, int lanes) {
     for (int r = 0; r < registers; ++r)
       v[r] = whole || r + 1 < registers ? Number::Load(from + r * kLanes)
                                         : Number::Load(from + r * kLanes, lanes);
   }
-  void Store(typename Number::Value* to, __mmask16 lanes) const {
+  void Store(typename Number::Value* to, int lanes) const {
     for (int r = 0; r < registers; ++r)
-      Number::Store(to + r * kLanes, whole || r + 1 < registers ? 0xFFFF : lanes, v[r]);
+      Number::Store(to + r * kLanes, whole || r + 1 < registers ? kLanes : lanes, v[r]);
   }
 };
 
@@ -101,32 +104,16 @@ struct Sums {
   Sums(int64_t first, int64_t last, const Function& function) {
     for (auto& chain : v)
       for (auto& quantity : chain)
-        for (auto& sum : quantity) sum = _mm512_setzero_ps();
+        for (auto& sum : quantity) sum = Zero();
     int64_t pixel = first;
     for (; pixel + kChains <= last; pixel += kChains)
       for (int k = 0; k < kChains; ++k) function(pixel + k, v[k]);
     for (; pixel < last; ++pixel) function(pixel, v[0]);
     for (int k = 1; k < kChains; ++k)
       for (int q = 0; q < quantities; ++q)
-        for (int r = 0; r < registers; ++r) v[0][q][r] = _mm512_add_ps(v[0][q][r], v[k][q][r]);
+        for (int r = 0; r < registers; ++r) v[0][q][r] = Add(v[0][q][r], v[k][q][r]);
   }
   Lanes at(int quantity, int r) const { return v[0][quantity][r]; }
-};
-
-// 16 sums in float64.
-struct Wide {
-  __m512d low = _mm512_setzero_pd(), high = _mm512_setzero_pd();
-
-  void Add(Lanes x, double times = 1) {
-    const __m512d factor = _mm512_set1_pd(times);
-    low = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(x)), factor, low);
-    high = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)), factor, high);
-  }
-  Lanes Times(double factor) const {
-    const __m256 l = _mm512_cvtpd_ps(_mm512_mul_pd(low, _mm512_set1_pd(factor)));
-    const __m256 h = _mm512_cvtpd_ps(_mm512_mul_pd(high, _mm512_set1_pd(factor)));
-    return _mm512_insertf32x8(_mm512_castps256_ps512(l), h, 1);
-  }
 };
 
 // Parameters of 16 channels, from which z = (x − mean)·scale + β.
@@ -134,13 +121,12 @@ struct Line {
   Lanes mean, inverse, scale, beta;
 
   Line(const float* mean_, const float* variance, const float* gamma, const float* beta_,
-       float epsilon, int64_t channel, __mmask16 lanes) {
-    mean = _mm512_maskz_loadu_ps(lanes, mean_ + channel);
-    const Lanes spread = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, variance + channel),
-                                       _mm512_set1_ps(epsilon));
-    inverse = _mm512_maskz_div_ps(lanes, _mm512_set1_ps(1.f), _mm512_sqrt_ps(spread));
-    scale = _mm512_mul_ps(inverse, _mm512_maskz_loadu_ps(lanes, gamma + channel));
-    beta = _mm512_maskz_loadu_ps(lanes, beta_ + channel);
+       float epsilon, int64_t channel, int lanes) {
+    mean = LoadLanes(mean_ + channel, lanes);
+    // Of lanes that are not there nothing is stored, whatever it is.
+    inverse = InverseRoot(Add(LoadLanes(variance + channel, lanes), Set(epsilon)));
+    scale = Mul(inverse, LoadLanes(gamma + channel, lanes));
+    beta = LoadLanes(beta_ + channel, lanes);
   }
 };
 
@@ -189,7 +175,7 @@ class NormRelu : public OpKernel {
     const float *g = gamma.flat<float>().data(), *o = beta.flat<float>().data();
     Parallel(context, maps.blocks, cycles, [&](int64_t begin, int64_t end) {
       const int64_t first = maps.first(begin), last = maps.last(end - 1);
-      ForChannels(maps.channels, [&]<int registers, bool whole>(int64_t c, __mmask16 lanes) {
+      ForChannels(maps.channels, [&]<int registers, bool whole>(int64_t c, int lanes) {
         Apply<registers, whole>(from, maps, first, last, c, lanes, m, s, g, o, to);
       });
     });
@@ -199,25 +185,25 @@ class NormRelu : public OpKernel {
   // Of a block of pixels: means, then sums of squares of the differences from them.
   static void Moments(const Value* x, const Maps& maps, int64_t b, float* to) {
     const int64_t first = maps.first(b), last = maps.last(b);
-    ForChannels(maps.channels, [&]<int registers, bool whole>(int64_t c, __mmask16 lanes) {
+    ForChannels(maps.channels, [&]<int registers, bool whole>(int64_t c, int lanes) {
       const Value* from = x + c;
       const Sums<registers, 1> sums(first, last, [=](int64_t pixel, auto& sum) {
         const Pixel<Number, registers, whole> value(from + pixel * maps.channels, lanes);
-        for (int r = 0; r < registers; ++r) sum[0][r] = _mm512_add_ps(sum[0][r], value.v[r]);
+        for (int r = 0; r < registers; ++r) sum[0][r] = Add(sum[0][r], value.v[r]);
       });
       Lanes mean[registers];
-      const Lanes share = _mm512_set1_ps(1.f / (last - first));
-      for (int r = 0; r < registers; ++r) mean[r] = _mm512_mul_ps(sums.at(0, r), share);
+      const Lanes share = Set(1.f / (last - first));
+      for (int r = 0; r < registers; ++r) mean[r] = Mul(sums.at(0, r), share);
       const Sums<registers, 1> squares(first, last, [&](int64_t pixel, auto& sum) {
         const Pixel<Number, registers, whole> value(from + pixel * maps.channels, lanes);
         for (int r = 0; r < registers; ++r) {
-          const Lanes centred = _mm512_sub_ps(value.v[r], mean[r]);
-          sum[0][r] = _mm512_fmadd_ps(centred, centred, sum[0][r]);
+          const Lanes centred = Sub(value.v[r], mean[r]);
+          sum[0][r] = Fma(centred, centred, sum[0][r]);
         }
       });
       for (int r = 0; r < registers; ++r) {
-        _mm512_store_ps(to + c + r * kLanes, mean[r]);
-        _mm512_store_ps(to + maps.padded + c + r * kLanes, squares.at(0, r));
+        StoreAligned(to + c + r * kLanes, mean[r]);
+        StoreAligned(to + maps.padded + c + r * kLanes, squares.at(0, r));
       }
     });
   }
@@ -227,36 +213,36 @@ class NormRelu : public OpKernel {
     for (int64_t c = 0; c < maps.channels; c += kLanes) {
       Wide sum, squares;
       for (int64_t b = 0; b < maps.blocks; ++b)
-        sum.Add(_mm512_load_ps(blocks + 2 * b * maps.padded + c), maps.last(b) - maps.first(b));
+        sum.Add(LoadAligned(blocks + 2 * b * maps.padded + c), maps.last(b) - maps.first(b));
       const double share = 1. / maps.pixels;
       const Lanes all = sum.Times(share);
       for (int64_t b = 0; b < maps.blocks; ++b) {
         const float* block = blocks + 2 * b * maps.padded + c;
-        const Lanes apart = _mm512_sub_ps(_mm512_load_ps(block), all);
-        squares.Add(_mm512_load_ps(block + maps.padded));
-        squares.Add(_mm512_mul_ps(apart, apart), maps.last(b) - maps.first(b));
+        const Lanes apart = Sub(LoadAligned(block), all);
+        squares.Add(LoadAligned(block + maps.padded));
+        squares.Add(Mul(apart, apart), maps.last(b) - maps.first(b));
       }
-      Float32::Store(mean + c, Mask(maps.channels - c), all);
-      Float32::Store(variance + c, Mask(maps.channels - c), squares.Times(share));
+      Float32::Store(mean + c, Left(maps.channels - c), all);
+      Float32::Store(variance + c, Left(maps.channels - c), squares.Times(share));
     }
   }
 
   template <int registers, bool whole>
   void Apply(const Value* x, const Maps& maps, int64_t first, int64_t last, int64_t c,
-             __mmask16 lanes, const float* mean, const float* variance, const float* gamma,
+             int lanes, const float* mean, const float* variance, const float* gamma,
              const float* beta, Value* y) const {
     Lanes m[registers], scale[registers], offset[registers];
     for (int r = 0; r < registers; ++r) {
       const Line line(mean, variance, gamma, beta, epsilon_, c + r * kLanes,
-                      whole || r + 1 < registers ? 0xFFFF : lanes);
+                      whole || r + 1 < registers ? kLanes : lanes);
       m[r] = line.mean, scale[r] = line.scale, offset[r] = line.beta;
     }
     for (int64_t pixel = first; pixel < last; ++pixel) {
       const int64_t at = pixel * maps.channels + c;
       Pixel<Number, registers, whole> value(x + at, lanes);
       for (int r = 0; r < registers; ++r) {
-        const Lanes z = _mm512_fmadd_ps(_mm512_sub_ps(value.v[r], m[r]), scale[r], offset[r]);
-        value.v[r] = _mm512_max_ps(_mm512_setzero_ps(), z);  // a NaN stays one
+        const Lanes z = Fma(Sub(value.v[r], m[r]), scale[r], offset[r]);
+        value.v[r] = Relu(z);
       }
       value.Store(y + at, lanes);
     }
@@ -308,7 +294,7 @@ class NormReluGradient : public OpKernel {
     float* blocks = scratch.Take<float>((2 * maps.blocks + 4) * maps.padded);
     Lines lines{blocks + 2 * maps.blocks * maps.padded, maps.padded};
     for (int64_t c = 0; c < maps.channels; c += kLanes)
-      lines.Put(c, Line(mean, variance, gamma, beta, epsilon_, c, Mask(maps.channels - c)));
+      lines.Put(c, Line(mean, variance, gamma, beta, epsilon_, c, Left(maps.channels - c)));
     const int64_t cycles = maps.block * maps.padded / kLanes * 6;
     Parallel(context, maps.blocks, cycles, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b)
@@ -318,22 +304,22 @@ class NormReluGradient : public OpKernel {
     for (int64_t c = 0; c < maps.channels; c += kLanes) {
       Wide sum, product;
       for (int64_t b = 0; b < maps.blocks; ++b) {
-        sum.Add(_mm512_load_ps(blocks + 2 * b * maps.padded + c));
-        product.Add(_mm512_load_ps(blocks + (2 * b + 1) * maps.padded + c));
+        sum.Add(LoadAligned(blocks + 2 * b * maps.padded + c));
+        product.Add(LoadAligned(blocks + (2 * b + 1) * maps.padded + c));
       }
-      const __mmask16 lanes = Mask(maps.channels - c);
+      const int lanes = Left(maps.channels - c);
       const Line line(mean, variance, gamma, beta, epsilon_, c, lanes);
       Float32::Store(db + c, lanes, sum.Times(1));
-      Float32::Store(dg + c, lanes, _mm512_mul_ps(product.Times(1), line.inverse));
+      Float32::Store(dg + c, lanes, Mul(product.Times(1), line.inverse));
       // dx = scale·(dz − share) + (x − mean)·slope
-      const Lanes falls = _mm512_mul_ps(_mm512_mul_ps(line.inverse, line.inverse), line.scale);
-      const Lanes slope = _mm512_mul_ps(product.Times(-share), falls);
-      _mm512_store_ps(blocks + c, slope);  // the first block has been read
-      _mm512_store_ps(blocks + maps.padded + c, sum.Times(share));
+      const Lanes falls = Mul(Mul(line.inverse, line.inverse), line.scale);
+      const Lanes slope = Mul(product.Times(-share), falls);
+      StoreAligned(blocks + c, slope);  // the first block has been read
+      StoreAligned(blocks + maps.padded + c, sum.Times(share));
     }
     Parallel(context, maps.blocks, cycles, [&](int64_t begin, int64_t end) {
       const int64_t first = maps.first(begin), last = maps.last(end - 1);
-      ForChannels(maps.channels, [&]<int registers, bool whole>(int64_t c, __mmask16 lanes) {
+      ForChannels(maps.channels, [&]<int registers, bool whole>(int64_t c, int lanes) {
         Apply<registers, whole>(upstream, from, maps, first, last, c, lanes, lines, blocks + c,
                                 to);
       });
@@ -347,9 +333,9 @@ class NormReluGradient : public OpKernel {
     int64_t padded;
 
     void Put(int64_t c, const Line& line) const {
-      _mm512_store_ps(values + c, line.mean);
-      _mm512_store_ps(values + padded + c, line.scale);
-      _mm512_store_ps(values + 2 * padded + c, line.beta);
+      StoreAligned(values + c, line.mean);
+      StoreAligned(values + padded + c, line.scale);
+      StoreAligned(values + 2 * padded + c, line.beta);
     }
   };
 
@@ -359,58 +345,57 @@ class NormReluGradient : public OpKernel {
 
     Channels(const Lines& lines, int64_t c) {
       for (int r = 0; r < registers; ++r) {
-        mean[r] = _mm512_load_ps(lines.values + c + r * kLanes);
-        scale[r] = _mm512_load_ps(lines.values + lines.padded + c + r * kLanes);
-        beta[r] = _mm512_load_ps(lines.values + 2 * lines.padded + c + r * kLanes);
+        mean[r] = LoadAligned(lines.values + c + r * kLanes);
+        scale[r] = LoadAligned(lines.values + lines.padded + c + r * kLanes);
+        beta[r] = LoadAligned(lines.values + 2 * lines.padded + c + r * kLanes);
       }
     }
     // dz, given x − mean.
     Lanes Upstream(int r, Lanes centred, Lanes dy) const {
-      const Lanes z = _mm512_fmadd_ps(centred, scale[r], beta[r]);
-      // As ReluGrad: nothing where z is not above 0.
-      return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_GT_OQ), dy);
+      const Lanes z = Fma(centred, scale[r], beta[r]);
+      return WhereAbove0(z, dy);  // as ReluGrad
     }
   };
 
   static void SumBlock(const Value* dy, const Value* x, const Maps& maps, int64_t b,
                        const Lines& lines, float* to) {
-    ForChannels(maps.channels, [&]<int registers, bool whole>(int64_t c, __mmask16 lanes) {
+    ForChannels(maps.channels, [&]<int registers, bool whole>(int64_t c, int lanes) {
       const Channels<registers> channels(lines, c);
       const Sums<registers, 2> sums(maps.first(b), maps.last(b), [&](int64_t pixel, auto& sum) {
         const int64_t at = pixel * maps.channels + c;
         const Pixel<Number, registers, whole> value(x + at, lanes), upstream(dy + at, lanes);
         for (int r = 0; r < registers; ++r) {
-          const Lanes centred = _mm512_sub_ps(value.v[r], channels.mean[r]);
+          const Lanes centred = Sub(value.v[r], channels.mean[r]);
           const Lanes dz = channels.Upstream(r, centred, upstream.v[r]);
-          sum[0][r] = _mm512_add_ps(sum[0][r], dz);
-          sum[1][r] = _mm512_fmadd_ps(dz, centred, sum[1][r]);
+          sum[0][r] = Add(sum[0][r], dz);
+          sum[1][r] = Fma(dz, centred, sum[1][r]);
         }
       });
       for (int r = 0; r < registers; ++r) {
-        _mm512_store_ps(to + c + r * kLanes, sums.at(0, r));
-        _mm512_store_ps(to + maps.padded + c + r * kLanes, sums.at(1, r));
+        StoreAligned(to + c + r * kLanes, sums.at(0, r));
+        StoreAligned(to + maps.padded + c + r * kLanes, sums.at(1, r));
       }
     });
   }
 
   template <int registers, bool whole>
   static void Apply(const Value* dy, const Value* x, const Maps& maps, int64_t first, int64_t last,
-                    int64_t c, __mmask16 lanes, const Lines& lines, const float* slopes,
+                    int64_t c, int lanes, const Lines& lines, const float* slopes,
                     Value* dx) {
     const Channels<registers> channels(lines, c);
     Lanes slope[registers], share[registers];
     for (int r = 0; r < registers; ++r) {
-      slope[r] = _mm512_load_ps(slopes + r * kLanes);
-      share[r] = _mm512_load_ps(slopes + maps.padded + r * kLanes);
+      slope[r] = LoadAligned(slopes + r * kLanes);
+      share[r] = LoadAligned(slopes + maps.padded + r * kLanes);
     }
     for (int64_t pixel = first; pixel < last; ++pixel) {
       const int64_t at = pixel * maps.channels + c;
       Pixel<Number, registers, whole> value(x + at, lanes), upstream(dy + at, lanes);
       for (int r = 0; r < registers; ++r) {
-        const Lanes centred = _mm512_sub_ps(value.v[r], channels.mean[r]);
+        const Lanes centred = Sub(value.v[r], channels.mean[r]);
         const Lanes dz = channels.Upstream(r, centred, upstream.v[r]);
-        value.v[r] = _mm512_fmadd_ps(_mm512_sub_ps(dz, share[r]), channels.scale[r],
-                                     _mm512_mul_ps(centred, slope[r]));
+        value.v[r] = Fma(Sub(dz, share[r]), channels.scale[r],
+                                     Mul(centred, slope[r]));
       }
       value.Store(dx + at, lanes);
     }

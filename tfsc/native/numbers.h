@@ -4,79 +4,59 @@
 #ifndef TFSC_NATIVE_NUMBERS_H_
 #define TFSC_NATIVE_NUMBERS_H_
 
-#include <immintrin.h>
-
 #include <cstdint>
+
+#include "lanes.h"
 
 namespace tfsc {
 
-constexpr int kLanes = 16;  // float32 of a register
-using Lanes = __m512;
-
-// The lowest `lanes` of 16.
-inline __mmask16 Mask(int64_t lanes) {
-  if (lanes >= kLanes) return 0xFFFF;
-  return lanes <= 0 ? 0 : static_cast<__mmask16>((1u << lanes) - 1);
-}
-
 // Each kind has
 //   Value        one number in memory
+//   Load, Store  16 values, or the lowest of them; an address need not be aligned
+// and, where products of them can be summed (kMultiplies),
 //   kTogether    products that one instruction sums in each lane; so many numbers lie side by side
 //   kRegister    values of a register of factors: kTogether for each of 16 columns
-//   Load, Store  16 values, or those of a mask; an address need not be aligned
-//   LoadAll      reads all 16; those outside the mask are 0
 //   StoreFactors kTogether × 16 values as a register of factors, whose address is aligned
 //   Factors, LoadFactors, Broadcast, Accumulate: sums + one row's kTogether values · columns
 
 struct Float32 {
   using Value = float;
+  static constexpr bool kMultiplies = true;
   static constexpr int kTogether = 1, kRegister = kLanes;
 
-  static Lanes Load(const float* from) { return _mm512_loadu_ps(from); }
-  static Lanes Load(const float* from, __mmask16 mask) {
-    return _mm512_maskz_loadu_ps(mask, from);
-  }
-  static Lanes LoadAll(const float* from, __mmask16 mask) { return Load(from, mask); }
-  static void Store(float* to, __mmask16 mask, Lanes values) {
-    if (mask == 0xFFFF) {
-      _mm512_storeu_ps(to, values);
-    } else {
-      _mm512_mask_storeu_ps(to, mask, values);
-    }
-  }
-  static void StoreFactors(float* to, const Lanes* values) { _mm512_store_ps(to, values[0]); }
+  static Lanes Load(const float* from) { return LoadLanes(from); }
+  static Lanes Load(const float* from, int lanes) { return LoadLanes(from, lanes); }
+  static void Store(float* to, int lanes, Lanes values) { StoreLanes(to, values, lanes); }
+  static void StoreFactors(float* to, const Lanes* values) { StoreAligned(to, values[0]); }
 
-  using Factors = __m512;
-  static Factors LoadFactors(const float* from) { return _mm512_load_ps(from); }
-  static Factors Broadcast(const float* from) { return _mm512_set1_ps(*from); }
+  using Factors = Lanes;
+  static Factors LoadFactors(const float* from) { return LoadAligned(from); }
+  static Factors Broadcast(const float* from) { return Set(*from); }
   static Lanes Accumulate(Lanes sums, Factors row, Factors columns) {
-    return _mm512_fmadd_ps(row, columns, sums);
+    return Fma(row, columns, sums);
   }
 };
 
+#if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+
 struct BFloat16 {
   using Value = uint16_t;
+  static constexpr bool kMultiplies = true;
   static constexpr int kTogether = 2, kRegister = 2 * kLanes;
 
   static Lanes Load(const uint16_t* from) {
-    const __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(values), 16));
+    return Widened(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
   }
-  static Lanes Load(const uint16_t* from, __mmask16 mask) {
-    return _mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from)), 16));
-  }
-  static Lanes LoadAll(const uint16_t* from, __mmask16 mask) {
-    const __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-    return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(mask, _mm512_cvtepu16_epi32(values), 16));
+  static Lanes Load(const uint16_t* from, int lanes) {
+    return Widened(_mm256_maskz_loadu_epi16(Mask(lanes), from));
   }
   // A masked store costs some twenty cycles more on Zen 4, so only where lanes are missing.
-  static void Store(uint16_t* to, __mmask16 mask, Lanes values) {
-    const __m256i bits = (__m256i)_mm512_cvtneps_pbh(values);
-    if (mask == 0xFFFF) {
+  static void Store(uint16_t* to, int lanes, Lanes values) {
+    const __m256i bits = (__m256i)_mm512_cvtneps_pbh((__m512)values.piece[0]);
+    if (lanes == kLanes) {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bits);
     } else {
-      _mm256_mask_storeu_epi16(to, mask, bits);
+      _mm256_mask_storeu_epi16(to, Mask(lanes), bits);
     }
   }
   // values[0][0], values[1][0], values[0][1], values[1][1], …
@@ -84,7 +64,8 @@ struct BFloat16 {
     alignas(64) static const uint16_t kOrder[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
                                                     21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
                                                     11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(values[1], values[0]);
+    const __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)values[1].piece[0],
+                                                      (__m512)values[0].piece[0]);
     _mm512_store_si512(to, _mm512_permutexvar_epi16(_mm512_load_si512(kOrder), both));
   }
 
@@ -94,9 +75,57 @@ struct BFloat16 {
     return (__m512bh)_mm512_set1_epi32(*reinterpret_cast<const int32_t*>(from));
   }
   static Lanes Accumulate(Lanes sums, Factors row, Factors columns) {
-    return _mm512_dpbf16_ps(sums, row, columns);
+    return {{(Piece)_mm512_dpbf16_ps((__m512)sums.piece[0], row, columns)}};
+  }
+
+ private:
+  static Lanes Widened(__m256i values) {
+    return {{(Piece)_mm512_slli_epi32(_mm512_cvtepu16_epi32(values), 16)}};
   }
 };
+
+#else  // bfloat16 as 16 upper bits of float32, for what multiplies no matrices
+
+struct BFloat16 {
+  using Value = uint16_t;
+  static constexpr bool kMultiplies = false;
+  using Bits = Vector<uint32_t, kWidth>;
+  using Halves = Vector<uint16_t, kWidth>;
+
+  static Lanes Load(const uint16_t* from) {
+    return Each([=](int k) {
+      Halves halves;
+      std::memcpy(&halves, from + k * kWidth, sizeof(halves));
+      return (Piece)(__builtin_convertvector(halves, Bits) << 16);
+    });
+  }
+  static Lanes Load(const uint16_t* from, int lanes) {
+    if (lanes == kLanes) return Load(from);
+    uint16_t held[kLanes] = {};
+    std::memcpy(held, from, lanes * sizeof(uint16_t));
+    return Load(held);
+  }
+  static void Store(uint16_t* to, int lanes, Lanes values) {
+    uint16_t held[kLanes];
+    uint16_t* place = lanes == kLanes ? to : held;
+    for (int k = 0; k < kPieces; ++k) {
+      const Halves halves = Rounded(values.piece[k]);
+      std::memcpy(place + k * kWidth, &halves, sizeof(halves));
+    }
+    if (lanes != kLanes) std::memcpy(to, held, lanes * sizeof(uint16_t));
+  }
+
+ private:
+  // To the nearest, of two the even one; what is no number stays none.
+  static Halves Rounded(Piece values) {
+    const Bits bits = (Bits)values;
+    const Bits rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+    const Bits nan = (bits >> 16) | 0x40;
+    return __builtin_convertvector(values == values ? rounded : nan, Halves);
+  }
+};
+
+#endif
 
 }  // namespace tfsc
 

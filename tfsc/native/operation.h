@@ -13,7 +13,7 @@ namespace tfsc {
 
 template <typename Number>
 constexpr auto kDataType =
-    Number::kTogether == 1 ? tensorflow::DT_FLOAT : tensorflow::DT_BFLOAT16;
+    sizeof(typename Number::Value) == sizeof(float) ? tensorflow::DT_FLOAT : tensorflow::DT_BFLOAT16;
 
 template <typename Number>
 const typename Number::Value* Values(const tensorflow::Tensor& tensor) {
@@ -40,6 +40,12 @@ void Parallel(tensorflow::OpKernelContext* context, int64_t total, int64_t cycle
 #define TFSC_REGISTER(name, Kernel)           \
   TFSC_REGISTER_FOR(name, Kernel, Float32);   \
   TFSC_REGISTER_FOR(name, Kernel, BFloat16)
+// The same where products of bfloat16 can be had, else for float32 alone.
+#if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+#define TFSC_REGISTER_PRODUCTS(name, Kernel) TFSC_REGISTER(name, Kernel)
+#else
+#define TFSC_REGISTER_PRODUCTS(name, Kernel) TFSC_REGISTER_FOR(name, Kernel, Float32)
+#endif
 
 }  // namespace tfsc
 

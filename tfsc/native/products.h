@@ -1,4 +1,5 @@
-// Matrix products with float32 sums: blocks of 6 rows and 64 columns in registers.
+// Matrix products with float32 sums: blocks of 6 rows and 64 columns in registers; 16 columns where a
+// register holds fewer than 16.
 
 #ifndef TFSC_NATIVE_PRODUCTS_H_
 #define TFSC_NATIVE_PRODUCTS_H_
@@ -10,8 +11,11 @@
 
 namespace tfsc {
 
-constexpr int kPanel = 64;  // columns of a block: 4 registers
-constexpr int kRows = 6;    // 6·4 sums, 4 registers of columns and a broadcast: 29 of 32
+constexpr int kPanel = 64;  // columns that lie together: 4 Lanes
+constexpr int kRows = 6;
+// Lanes of columns at a time. By AVX-512: 6·4 sums, 4 of columns and a broadcast, 29 of 32 registers.
+// By AVX2: 6·1 sums of two registers, 2 of columns and a broadcast, 15 of 16. By NEON 29 of 32.
+constexpr int kColumns = kWidth == kLanes ? 4 : 1;
 
 // Where the factors and sums of c (+)= a·b lie. A step is kTogether values of the sums' index.
 struct Layout {
@@ -29,7 +33,7 @@ void Product(const typename Number::Value* a, const typename Number::Value* b,
   Lanes sums[rows][registers];
   for (int i = 0; i < rows; ++i)
     for (int j = 0; j < registers; ++j)
-      sums[i][j] = add ? _mm512_load_ps(c + i * c_row + j * c_register) : _mm512_setzero_ps();
+      sums[i][j] = add ? LoadAligned(c + i * c_row + j * c_register) : Zero();
   for (int64_t first = 0; first < layout.steps; first += layout.segment) {
     const int64_t count = std::min(layout.segment, layout.steps - first);
     const auto *a_step = a, *b_step = b;
@@ -49,7 +53,7 @@ void Product(const typename Number::Value* a, const typename Number::Value* b,
   }
   for (int i = 0; i < rows; ++i)
     for (int j = 0; j < registers; ++j)
-      _mm512_store_ps(c + i * c_row + j * c_register, sums[i][j]);
+      StoreAligned(c + i * c_row + j * c_register, sums[i][j]);
 }
 
 template <typename Number, int registers>
@@ -71,11 +75,17 @@ void MultiplyPanel(int64_t rows, const typename Number::Value* a, const typename
 template <typename Number>
 void Multiply(int64_t rows, int registers, const typename Number::Value* a,
               const typename Number::Value* b, const Layout& layout, float* c, bool add) {
-  const auto multiply = registers == 4   ? MultiplyPanel<Number, 4>
-                        : registers == 3 ? MultiplyPanel<Number, 3>
-                        : registers == 2 ? MultiplyPanel<Number, 2>
-                                         : MultiplyPanel<Number, 1>;
-  multiply(rows, a, b, layout, c, add);
+  if constexpr (kColumns == 1) {
+    for (int j = 0; j < registers; ++j)
+      MultiplyPanel<Number, 1>(rows, a, b + j * layout.b_register, layout,
+                               c + j * layout.c_register, add);
+  } else {
+    const auto multiply = registers == 4   ? MultiplyPanel<Number, 4>
+                          : registers == 3 ? MultiplyPanel<Number, 3>
+                          : registers == 2 ? MultiplyPanel<Number, 2>
+                                           : MultiplyPanel<Number, 1>;
+    multiply(rows, a, b, layout, c, add);
+  }
 }
 
 }  // namespace tfsc

@@ -6,9 +6,10 @@
 // columns, each by one rounding, as a product of whole matrices does, for finite x.
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
-#include "numbers.h"
+#include "lanes.h"
 #include "operation.h"
 #include "scratch.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
@@ -39,10 +40,9 @@ class Sparse {
       const float* from = matrix + row * size;
       int64_t first = 0;
       for (; first + 8 <= size; first += 8) {
-        const __m256 values = _mm256_loadu_ps(from + first);
-        // To a general register by AVX: from a mask register GCC 12 leaves its upper half undefined.
-        int found = _mm256_movemask_ps(_mm256_cmp_ps(values, _mm256_setzero_ps(), _CMP_NEQ_UQ));
-        for (; found != 0; found &= found - 1) Put(from, first + __builtin_ctz(found));
+        if (AreAll0(from + first)) continue;
+        for (int64_t column = first; column < first + 8; ++column)
+          if (from[column] != 0) Put(from, column);
       }
       for (; first < size; ++first)
         if (from[first] != 0) Put(from, first);
@@ -62,6 +62,13 @@ class Sparse {
   }
 
  private:
+  // Whether 8 numbers are ±0.
+  static bool AreAll0(const float* from) {
+    uint64_t bits[4];
+    std::memcpy(bits, from, sizeof(bits));
+    return ((bits[0] | bits[1] | bits[2] | bits[3]) & 0x7FFFFFFF7FFFFFFF) == 0;
+  }
+
   void Put(const float* row, int64_t column) {
     entries_.push_back({row[column], static_cast<int>(column)});
   }
@@ -71,11 +78,10 @@ class Sparse {
   int64_t most_ = 0;
 };
 
-inline Lanes LoadPixels(const float* from, __mmask16 mask) {
-  return _mm512_maskz_loadu_ps(mask, from);
-}
-inline Lanes LoadPixels(const uint8_t* from, __mmask16 mask) {
-  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, from)));
+// `size` values as float32.
+inline void Copy(const float* from, int64_t size, float* to) { std::copy_n(from, size, to); }
+inline void Copy(const uint8_t* from, int64_t size, float* to) {
+  for (int64_t i = 0; i < size; ++i) to[i] = from[i];
 }
 
 template <typename Value>
@@ -129,26 +135,22 @@ class Separable : public OpKernel {
   }
 
  private:
+  using Four = Vector<float, 4>;
+
   static bool Fits(const Tensor& matrices, int64_t images, int64_t size) {
     return matrices.NumElements() == 0 ||
            (matrices.dims() == 3 && matrices.dim_size(0) == images &&
             matrices.dim_size(1) == size && matrices.dim_size(2) == size);
   }
 
-  static void Copy(const Value* x, int64_t size, float* y) {
-    for (int64_t i = 0; i < size; i += kLanes)
-      Float32::Store(y + i, Mask(size - i), LoadPixels(x + i, Mask(size - i)));
-  }
-
   static void Rows(const float* x, const Sparse& matrix, int64_t height, int64_t length, float* y) {
     for (int64_t row = 0; row < height; ++row) {
       for (int64_t i = 0; i < length; i += kLanes) {
-        const __mmask16 mask = Mask(length - i);
-        Lanes sum = _mm512_setzero_ps();
+        const int lanes = Left(length - i);
+        Lanes sum = Zero();
         for (const auto* entry = matrix.begin(row); entry != matrix.end(row); ++entry)
-          sum = _mm512_fmadd_ps(_mm512_set1_ps(entry->weight),
-                                Float32::Load(x + entry->column * length + i, mask), sum);
-        Float32::Store(y + row * length + i, mask, sum);
+          sum = Fma(entry->weight, LoadLanes(x + entry->column * length + i, lanes), sum);
+        StoreLanes(y + row * length + i, sum, lanes);
       }
     }
   }
@@ -160,11 +162,11 @@ class Separable : public OpKernel {
       const float* from = x + row * width * 3;
       for (int64_t column = 0; column < width; ++column) {
         const auto &one = pairs[2 * column], &two = pairs[2 * column + 1];
-        const __m128 first =
-            _mm_mul_ps(_mm_set1_ps(one.weight), _mm_loadu_ps(from + one.column * 3));
-        const __m128 sum = _mm_fmadd_ps(_mm_set1_ps(two.weight),
-                                        _mm_loadu_ps(from + two.column * 3), first);
-        _mm_storeu_ps(y + (row * width + column) * 3, sum);  // the fourth is written over
+        Four first, second;
+        std::memcpy(&first, from + one.column * 3, sizeof(first));
+        std::memcpy(&second, from + two.column * 3, sizeof(second));
+        const Four sum = FusedMultiplyAdd(Four{} + two.weight, second, one.weight * first);
+        std::memcpy(y + (row * width + column) * 3, &sum, sizeof(sum));  // the fourth: written over
       }
     }
   }

@@ -11,7 +11,7 @@
 #ifndef TFSC_NATIVE_TRANSFORMS_H_
 #define TFSC_NATIVE_TRANSFORMS_H_
 
-#include "numbers.h"
+#include "lanes.h"
 
 namespace tfsc {
 
@@ -24,12 +24,6 @@ constexpr float kA2 = kA * kA, kB2 = kB * kB;
 constexpr float kG0 = 1.f / (kA2 * kB2);                // 1/f(0)
 constexpr float kGa = 1.f / (2 * kA2 * (kA2 - kB2));    // 1/f(±a)
 constexpr float kGb = 1.f / (2 * kB2 * (kB2 - kA2));    // 1/f(±b)
-
-inline Lanes Add(Lanes a, Lanes b) { return _mm512_add_ps(a, b); }
-inline Lanes Sub(Lanes a, Lanes b) { return _mm512_sub_ps(a, b); }
-inline Lanes Mul(float a, Lanes b) { return _mm512_mul_ps(_mm512_set1_ps(a), b); }
-// a·x + b
-inline Lanes Fma(float a, Lanes x, Lanes b) { return _mm512_fmadd_ps(_mm512_set1_ps(a), x, b); }
 
 // Bᵀ·d. d and v may be the same.
 template <int stride>

@@ -115,7 +115,7 @@ class Window {
     if (last_ == 0) return;
     for (int i = 0; i < kSize; ++i) {
       const int64_t row = std::clamp<int64_t>(top + i, 0, grid.height - 1);
-      masks_[i] = row == top + i ? 0xFFFF : 0;  // else the row is read, and 0 in its place
+      exists_[i] = row == top + i;
       rows_[i] = maps + ((tile.image * grid.height + row) * grid.width + left) * channels;
     }
   }
@@ -124,7 +124,7 @@ class Window {
     for (int64_t j = first_; j < last_; ++j)
       for (int64_t c = channel; c < end; c += kLine<Number>)
         for (int i = 0; i < kSize; ++i)
-          _mm_prefetch(rows_[i] + j * channels_ + c, _MM_HINT_T0);
+          __builtin_prefetch(rows_[i] + j * channels_ + c);
   }
 
   // The first half of the transform, of 16 channels: columns.
@@ -152,17 +152,18 @@ class Window {
 
   template <bool whole>
   void Columns(int64_t channel, Half* half) const {
-    const __mmask16 lanes = Mask(channels_ - channel);
+    const int lanes = Left(channels_ - channel);
     for (int j = 0; j < kSize; ++j) {
       Lanes d[kSize], points[kTile];
       if (j < first_ || j >= last_) {
-        for (int i = 0; i < kTile; ++i) half->values[i][j] = _mm512_setzero_ps();
+        for (int i = 0; i < kTile; ++i) half->values[i][j] = Zero();
         continue;
       }
       const int64_t at = j * channels_ + channel;
       for (int i = 0; i < kSize; ++i)
-        d[i] = whole ? Number::LoadAll(rows_[i] + at, masks_[i])
-                     : Number::Load(rows_[i] + at, masks_[i] & lanes);
+        d[i] = !exists_[i] ? Zero()
+               : whole     ? Number::Load(rows_[i] + at)
+                           : Number::Load(rows_[i] + at, lanes);
       if constexpr (inputs) {
         InputTransform<1>(d, points);
       } else {
@@ -174,7 +175,7 @@ class Window {
 
   int64_t channels_, first_, last_;  // columns from first to before last lie in the image
   const Value* rows_[kSize];
-  __mmask16 masks_[kSize];
+  bool exists_[kSize];
 };
 
 template <typename Number>
@@ -272,10 +273,10 @@ class Conv : public OpKernel {
           Lanes points[kTogether][kPoints];
           for (int k = 0; k < kTogether; ++k) {
             const int64_t channel = step * kTogether + k;
-            const __mmask16 mask = channel < in ? Mask(out - column) : 0;
+            const int lanes = channel < in ? Left(out - column) : 0;
             Lanes taps[9], rows[kTile * 3];
             for (int t = 0; t < 9; ++t)
-              taps[t] = _mm512_maskz_loadu_ps(mask, w + (t * in + channel) * out + column);
+              taps[t] = LoadLanes(w + (t * in + channel) * out + column, lanes);
             for (int j = 0; j < 3; ++j) FilterTransform<3, 3>(taps + j, rows + j);
             for (int i = 0; i < kTile; ++i)
               FilterTransform<1, 1>(rows + i * 3, points[k] + i * kTile);
@@ -306,7 +307,7 @@ class Conv : public OpKernel {
           Lanes points[kTile];
           window.Row(half, i, points);
           for (int j = 0; j < kTile; ++j)
-            Number::Store(to + (i * kTile + j) * kLanes, 0xFFFF, points[j]);
+            Number::Store(to + (i * kTile + j) * kLanes, kLanes, points[j]);
         }
       }
     }
@@ -321,14 +322,14 @@ class Conv : public OpKernel {
       const int64_t columns = std::min<int64_t>(kOut, grid.width - place.left);
       for (int g = 0; g < registers; ++g) {
         const int64_t channel = panel + g * kLanes;
-        const __mmask16 mask = Mask(out - channel);
-        const Lanes offset = Float32::Load(bias + channel, mask);
+        const int lanes = Left(out - channel);
+        const Lanes offset = LoadLanes(bias + channel, lanes);
         const float* from = m + order.place(t) * m_tile + g * kPoints * kLanes;
         Lanes half[kOut * kTile], tile[kOut * kOut];
         for (int j = 0; j < kTile; ++j) {
           Lanes column[kTile], outputs[kOut];
           for (int i = 0; i < kTile; ++i)
-            column[i] = _mm512_load_ps(from + (i * kTile + j) * kLanes);
+            column[i] = LoadAligned(from + (i * kTile + j) * kLanes);
           OutputTransform(column, outputs);
           for (int i = 0; i < kOut; ++i) half[i * kTile + j] = outputs[i];
         }
@@ -337,7 +338,7 @@ class Conv : public OpKernel {
                     ((place.image * grid.height + place.top) * grid.width + place.left) * out;
         for (int i = 0; i < rows; ++i)
           for (int j = 0; j < columns; ++j)
-            Number::Store(to + (i * grid.width + j) * out, mask, Add(tile[i * kOut + j], offset));
+            Number::Store(to + (i * grid.width + j) * out, lanes, Add(tile[i * kOut + j], offset));
       }
     }
   }
@@ -402,11 +403,11 @@ class ConvFilterGradient : public OpKernel {
     });
     Parallel(context, 9 * in, plan.parts * out / kLanes, [=](int64_t begin, int64_t end) {
       for (int64_t i = begin * out; i < end * out; i += kLanes) {
-        const __mmask16 mask = Mask(end * out - i);
-        Lanes sum = Float32::Load(parts + i, mask);
+        const int lanes = Left(end * out - i);
+        Lanes sum = LoadLanes(parts + i, lanes);
         for (int64_t part = 1; part < plan.parts; ++part)
-          sum = Add(sum, Float32::Load(parts + part * size + i, mask));
-        Float32::Store(result + i, mask, sum);
+          sum = Add(sum, LoadLanes(parts + part * size + i, lanes));
+        StoreLanes(result + i, sum, lanes);
       }
     });
   }
@@ -508,12 +509,12 @@ class ConvFilterGradient : public OpKernel {
       for (int64_t c = 0; c < std::min<int64_t>(kPanel, out - first_column); c += kLanes) {
         Lanes points[kPoints], half[3 * kTile], taps[9];
         for (int p = 0; p < kPoints; ++p)
-          points[p] = _mm512_load_ps(sums + (p * plan.most_in + row) * plan.most_out + c);
+          points[p] = LoadAligned(sums + (p * plan.most_in + row) * plan.most_out + c);
         for (int j = 0; j < kTile; ++j) FilterGradient<kTile>(points + j, half + j);
         for (int i = 0; i < 3; ++i) FilterGradient<1>(half + i * kTile, taps + i * 3);
         float* to = dw + (first_row + row) * out + first_column + c;
         for (int t = 0; t < 9; ++t)
-          Float32::Store(to + t * in * out, Mask(out - first_column - c), taps[t]);
+          Float32::Store(to + t * in * out, Left(out - first_column - c), taps[t]);
       }
     }
   }
@@ -542,17 +543,17 @@ class BiasGradient : public OpKernel {
       for (int64_t b = begin; b < end; ++b) {
         const int64_t first = b * kBlock, last = std::min(pixels, first + kBlock);
         for (int64_t c = 0; c < out; c += kLanes) {
-          Lanes sum = _mm512_setzero_ps();
+          Lanes sum = Zero();
           for (int64_t i = first; i < last; ++i)
-            sum = Add(sum, Number::Load(from + i * out + c, Mask(out - c)));
-          _mm512_store_ps(sums + b * padded + c, sum);
+            sum = Add(sum, Number::Load(from + i * out + c, Left(out - c)));
+          StoreAligned(sums + b * padded + c, sum);
         }
       }
     });
     for (int64_t c = 0; c < out; c += kLanes) {
-      Lanes sum = _mm512_setzero_ps();
-      for (int64_t b = 0; b < blocks; ++b) sum = Add(sum, _mm512_load_ps(sums + b * padded + c));
-      Float32::Store(db->flat<float>().data() + c, Mask(out - c), sum);
+      Lanes sum = Zero();
+      for (int64_t b = 0; b < blocks; ++b) sum = Add(sum, LoadAligned(sums + b * padded + c));
+      StoreLanes(db->flat<float>().data() + c, sum, Left(out - c));
     }
   }
 
@@ -601,8 +602,8 @@ REGISTER_OP("TfscBiasGradient")
       return absl::OkStatus();
     });
 
-TFSC_REGISTER("TfscWinogradConv", Conv);
-TFSC_REGISTER("TfscWinogradConvFilterGradient", ConvFilterGradient);
+TFSC_REGISTER_PRODUCTS("TfscWinogradConv", Conv);
+TFSC_REGISTER_PRODUCTS("TfscWinogradConvFilterGradient", ConvFilterGradient);
 TFSC_REGISTER("TfscBiasGradient", BiasGradient);
 
 }  // namespace tfsc

@@ -221,7 +221,8 @@ class Fields:
         "off",
         "Compute 3×3 convolutions of stride 1 by Winograd's F(4×4, 3×3), in C++ that is compiled "
         "on first use: a quarter of the multiplications, rounding errors of 1 % in bf16 and 1e-6 "
-        "in fp32 (else 0.2 % and 2e-7). Needs a CPU with AVX512-BF16 and a C++ compiler. auto: "
+        "in fp32 (else 0.2 % and 2e-7). Needs a C++ compiler and a CPU with AVX2, in bf16 one with "
+        "AVX-512 BF16. auto: "
         "where these are, and no GPU, XLA or (bf16) AMX, which are faster without it.",
         choices=("off", "auto", "on"),
     )
@@ -229,14 +230,14 @@ class Fields:
         "off",
         "In training compute each BatchNormalization with the ReLU behind it as one operation in "
         "C++ that is compiled on first use: fewer passes over the maps, float32 and float64 "
-        "inside. Needs a --model of activation=relu, one replica, a CPU with AVX512-BF16 and a C++ "
+        "inside. Needs a --model of activation=relu, one replica, a CPU with AVX2 and a C++ "
         "compiler. auto: where these are, and no GPU or XLA.",
         choices=("off", "auto", "on"),
     )
     fused_augment: str = _setting(
         "off",
         "Augment by one operation in C++ that is compiled on first use, in place of products of "
-        "whole matrices; the same but for rounding. Needs a CPU with AVX512-BF16 and a C++ "
+        "whole matrices; the same but for rounding. Needs a CPU with AVX2 and a C++ "
         "compiler. auto: where these are, and no GPU or XLA.",
         choices=("off", "auto", "on"),
     )

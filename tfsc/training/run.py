@@ -30,6 +30,7 @@ from tfsc.hardware import bf16
 from tfsc.hardware.gpu import has_gpu
 from tfsc.layers.norm_relu import NormReLU
 from tfsc.layers.winograd import WinogradConv2D
+from tfsc.native import library
 from tfsc.precision import onednn_faults, set_precision
 from tfsc.recipe import Recipe
 from tfsc.reporting.energy import NOTHING_YET, GpuMeter, Usage
@@ -90,14 +91,15 @@ def run(recipe: Recipe) -> dict[str, Any]:
         return run.train()
 
 
-def _in_cpp(learner: Learner) -> dict[str, bool]:
-    """Which of --winograd, --fused_norm and --fused_augment took effect."""
+def _in_cpp(learner: Learner) -> dict[str, bool | str]:
+    """Which of --winograd, --fused_norm and --fused_augment took effect, compiled for what."""
     kinds = {"winograd": WinogradConv2D, "fused_norm": NormReLU}
     used = {
         name: any(isinstance(layer, kind) for layer in learner.network.layers)
         for name, kind in kinds.items()
     }
-    return used | {"fused_augment": learner.augmentation.native}
+    used["fused_augment"] = learner.augmentation.native
+    return used | {"native_level": library.level() if any(used.values()) else ""}
 
 
 class _Run:
