@@ -96,12 +96,12 @@ def test_type_1_differs_from_the_default_only_in_the_validation_set():
 
 def test_the_fast_lane_is_in_bf16_only_where_that_is_fast():
     for name in ("speedrun94", "muon94"):
-        assert _read(ROOT / f"flags/beyond/{name}.flags").precision == "auto"
+        assert _read(ROOT / f"flags/records/{name}.flags").precision == "auto"
 
 
 def test_muon94_has_airbenchs_numbers_after_the_conversion():
     """It adds up a batch's losses, and divides logits by 256, not 9."""
-    small = _small(_read(ROOT / "flags/beyond/muon94.flags"))
+    small = _small(_read(ROOT / "flags/records/muon94.flags"))
     _, examples = _examples(32)
     optimizer = build_learner(small, Split(examples, examples, None, None), classes=10).optimizer
     rate = float(optimizer.learning_rate)
