@@ -111,8 +111,8 @@ def number(repeats: Repeats, name: str) -> float:
     """
     text = repeats.recipe.get(name)
     try:
-        return float(text)
-    except (TypeError, ValueError):
+        return float(text or "none")
+    except ValueError:
         raise TfscError(
             f"--over={name}: must be a number of each recipe. Received: {text} in {repeats.name}"
         ) from None

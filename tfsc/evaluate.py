@@ -48,13 +48,15 @@ def _given(values: flags.FlagValues) -> dict[str, Any]:
     """The data settings on the command line, checked."""
     if not values.export:
         raise RecipeError("--export: must name what to evaluate, e.g. --export=runs/<run>/export")
-    given = {name: values[name].value for name in _DATA_SETTINGS if values[name].value is not None}
+    typed = {name: values[name].value for name in _DATA_SETTINGS}
+    given: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}
     recipe.Recipe(**given)
     return given
 
 
 def main() -> None:
-    path, given = Path(_EXPORT.value), _given(flags.FLAGS)
+    given = _given(flags.FLAGS)
+    path = Path(_EXPORT.value or "")  # `_given` has refused an empty one
     if not path.exists():
         raise ExportError(f"--export={path}: there is no such file or directory")
     # TensorFlow is imported only now, so that --help and errors in flags come at once.

@@ -34,16 +34,15 @@ def _check(values: flags.FlagValues) -> None:
 
 
 def main() -> None:
-    if not (Path(_RUN_DIR.value) / "recipe.flags").is_file():
-        raise RunDirectoryError(
-            f"--run_dir={_RUN_DIR.value}: is no run directory (no recipe.flags)"
-        )
+    run_dir = Path(_RUN_DIR.value or "")  # `_check` has refused an empty one
+    if not (run_dir / "recipe.flags").is_file():
+        raise RunDirectoryError(f"--run_dir={run_dir}: is no run directory (no recipe.flags)")
     # TensorFlow is imported only now, so that --help and errors in flags come at once.
     command.import_tensorflow()
     from tfsc.training.export_checkpoint import export_checkpoint
 
     out = Path(_OUT.value) if _OUT.value else None
-    export_checkpoint(Path(_RUN_DIR.value), _CHECKPOINT.value, _WEIGHTS.value, out)
+    export_checkpoint(run_dir, _CHECKPOINT.value, _WEIGHTS.value, out)
 
 
 if __name__ == "__main__":

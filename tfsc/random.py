@@ -85,7 +85,8 @@ def sixteen_bits(seed: int, stream: int, sample_numbers: tf.Tensor, count: int) 
         int32 [n, count].
     """
     # Each sample's two words are the key of its own draws; each encryption gives four of them.
-    key = [word[:, None] for word in _words(seed, stream, *_halves(sample_numbers))]
+    first, second = _words(seed, stream, *_halves(sample_numbers))
+    key = first[:, None], second[:, None]
     index = tf.cast(tf.range(-(-count // 4)), tf.uint32)[None, :]
     words = threefry2x32(key, (index, tf.zeros_like(index)))
     sixteen = tf.constant(16, tf.uint32)

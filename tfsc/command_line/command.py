@@ -1,6 +1,7 @@
 """What commands share: flags, foreseen errors as one message, TensorFlow without chatter."""
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -40,7 +41,7 @@ def run(
         _foreseen(lambda: _parse(argv, check, only_in_files, renamed))
         # absl's default would show other packages' notes.
         if flags.FLAGS["verbosity"].using_default_value:
-            flags.FLAGS.verbosity = logging.WARNING
+            flags.FLAGS["verbosity"].value = logging.WARNING
         return list(argv[:1])
 
     _open_standard_streams()
@@ -80,7 +81,8 @@ def _open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a locale without é or λ
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale without é or λ
 
 
 def _foreseen(action: Callable[[], None]) -> None:

@@ -86,8 +86,8 @@ def parse(
                 raise argument.error(f"{shown(argument.text)}: {said}")
             raise argument.error(_unknown(name, argument, flag_values))
     if stray:
-        words = shown(" ".join(" ".join(argument.text for argument in stray).split()))
-        raise stray[0].error(f"unexpected words: {words}; settings are written --name=value")
+        text = shown(" ".join(" ".join(argument.text for argument in stray).split()))
+        raise stray[0].error(f"unexpected words: {text}; settings are written --name=value")
     flag_values.mark_as_parsed()
     try:
         flag_values.validate_all_flags()
@@ -98,8 +98,8 @@ def parse(
             check(flag_values)
         except RecipeError as error:
             about = re.match(r"--(\w+)", str(error))
-            argument = set_by.get(about[1]) if about else None
-            raise (argument.error(str(error)) if argument else error) from None
+            place = set_by.get(about[1]) if about else None
+            raise (place.error(str(error)) if place else error) from None
 
 
 def _value(name: str, value: str | None, argument: Argument, rest: Iterator[Argument]) -> str:

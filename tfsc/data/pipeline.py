@@ -47,8 +47,9 @@ class TrainingPipeline:
         self, examples: Examples, batch_size: int | BatchPlan, seed: int, data_on: str = "host"
     ):
         self.count = len(examples)
-        plan = batch_size
-        if not isinstance(plan, BatchPlan):
+        if isinstance(batch_size, BatchPlan):
+            plan = batch_size
+        else:
             plan = BatchPlan(self.count, ((0, batch_size),))
         if plan.count != self.count:
             raise ValueError(f"the plan must be for {self.count} examples. Received: {plan.count}")

@@ -53,13 +53,10 @@ def evaluate(
             f"has {val.images.shape[1:]}"
         )
     names, order = source.class_names, None
-    compared = (
-        class_names == "check"
-        and model.class_names
-        and names_classes(recipe.dataset, recipe.data_dir)
-    )
-    if compared:
-        order = class_order(model.class_names, names, str(path), recipe.dataset)
+    named = model.class_names if class_names == "check" else None
+    compared = bool(named) and names_classes(recipe.dataset, recipe.data_dir)
+    if named and compared:
+        order = class_order(named, names, str(path), recipe.dataset)
     reading = Outputs(outputs)
     columns = score_columns(model, val, len(names), path, reading, order)
     about = {

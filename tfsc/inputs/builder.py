@@ -22,7 +22,7 @@ class Inputs:
         whitening: kernel of a first convolution; None: none.
     """
 
-    mean: float | np.ndarray = 0.0
+    mean: float | np.ndarray | np.float32 = 0.0
     factor: float = 1.0
     deviation: float | np.ndarray = 1.0
     whitening: np.ndarray | None = None
@@ -30,9 +30,9 @@ class Inputs:
     @property
     def scale(self) -> float | np.ndarray:
         """What centred images are multiplied by."""
-        if np.ndim(self.deviation) == 0:
-            return self.factor / self.deviation
-        return (self.factor / self.deviation).astype(np.float32)
+        if isinstance(self.deviation, np.ndarray):
+            return (self.factor / self.deviation).astype(np.float32)
+        return self.factor / self.deviation
 
 
 def build(calls: Iterable[Call], images: np.ndarray) -> Inputs:

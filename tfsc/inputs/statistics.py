@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def image_mean(images: np.ndarray, of: str) -> np.ndarray:
+def image_mean(images: np.ndarray, of: str) -> np.ndarray | np.float32:
     """Mean of uint8 images after scaling to 0–1: per "pixel", per "channel", or 0 for "none"."""
     if of == "none":
         return np.float32(0)

@@ -1,6 +1,7 @@
 """The settings of `tfsc.lr_find` that are not those of a recipe. Without TensorFlow and NumPy."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from absl import flags
 
@@ -210,6 +211,7 @@ def from_flags(values: flags.FlagValues) -> tuple[Recipe, Options]:
     Raises:
         RecipeError: if they are not allowed.
     """
-    recipe = Recipe(**{name: values[name].value for name in recipe_names()})
+    typed: dict[str, Any] = {name: values[name].value for name in recipe_names()}
+    recipe = Recipe(**typed)
     given = {name: values[name].value for name in SETTINGS if values[name].value is not None}
     return recipe, Options.of(recipe, **given)

@@ -230,7 +230,8 @@ def _restored(model: keras.Model) -> Iterator[None]:
 def _driven(model: keras.Model, schedule: RangeTest) -> Iterator[Callable[[float], None]]:
     """Puts the schedule in the place of the optimizer's own, or lets each step assign its rate."""
     compiled = model.train_function
-    scheduled, assigned = [], []
+    scheduled: list[keras.optimizers.Optimizer] = []
+    assigned: list[keras.optimizers.Optimizer] = []
     for optimizer in _with_rates(model.optimizer):
         constant = isinstance(optimizer.learning_rate, keras.Variable)
         (assigned if constant else scheduled).append(optimizer)

@@ -27,6 +27,7 @@ from tfsc.optimizers.catalog import innermost
 from tfsc.recipe import Recipe, settings
 from tfsc.reporting.provenance import environment
 from tfsc.schedules import parser
+from tfsc.schedules.parsed import Moving
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Report:
     table: pd.DataFrame
     answers: dict[str, OverSeeds]
     schedule: str | None
-    seeds: dict[str, Any]
+    seeds: dict[int, Any]
     lines: tuple[str, ...] = ()
 
     def write(self, out: Path, recipe: Recipe, options: Options, dataset: dict[str, str]) -> None:
@@ -79,7 +80,7 @@ class Report:
         for name, answer in self.answers.items():
             rate = "none" if answer.rate is None else number(answer.rate)
             line = f"{name:{width}}{rate:10}"
-            if several and answer.low is not None:
+            if several and answer.low is not None and answer.high is not None:
                 count = f"{answer.answers} of {len(self.seeds)} seeds"
                 line += f"{number(answer.low)} to {number(answer.high)}, {count}  "
             lines.append((line + answer.note).rstrip())
@@ -173,7 +174,9 @@ def _restarts(recipe: Recipe, rate: float) -> str | None:
     """The recipe's warm restarts at another rate, if its optimizer needs them."""
     if innermost(recipe.parsed("optimizer")).family != "adamwr":
         return None
-    return str(recipe.parsed_schedule().replace(rate=float(f"{rate:.3g}")))
+    schedule = recipe.parsed_schedule()
+    assert isinstance(schedule, Moving)  # a rule of the recipe
+    return str(schedule.replace(rate=float(f"{rate:.3g}")))
 
 
 def train_command(recipe: Recipe, schedule: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tfsc.text.family import Call, Catalog, Family
 from tfsc.text.parameters import Number, Parameter, Switch, Whole, Wholes, Word
@@ -49,7 +50,7 @@ def size_fault(call: Call, height: int, width: int) -> str:
 
 
 def _shared(
-    norm: tuple[float, float] | None, activation: str = "relu", **own: float | bool
+    norm: tuple[float, float] | None, activation: str = "relu", **own: Any
 ) -> Mapping[str, Parameter]:
     """What all networks have, with a network's own defaults.
 

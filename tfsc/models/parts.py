@@ -140,6 +140,8 @@ class Parts:
         In float32: filters of faint directions amplify their input up to 45 times, and with it
         what bfloat16 would round off.
         """
+        if self.whitening is None:
+            raise ValueError("there is no whitening to build a convolution of")
         size, _, _, filters = self.whitening.shape
         layer = WhiteningConv2D(filters, size, padding, dtype="float32", name="whitening")
         outputs = layer(maps)

@@ -1,7 +1,7 @@
 """`GroupedOptimizer`: what all optimizers of tfsc add to Keras'."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import keras
 import tensorflow as tf
@@ -67,9 +67,12 @@ class GroupedOptimizer(Freezing):
         if isinstance(no_decay, str):
             raise ValueError(f"no_decay must be several texts. Received: {no_decay!r}")
         self.decoupled = decoupled
-        mappings = (lr_factors, wd_factors, freeze_after)
-        pairs = [tuple(dict(mapping or {}).items()) for mapping in mappings]
-        self._groups = VariableGroups(tuple(no_decay), *pairs)
+        self._groups = VariableGroups(
+            tuple(no_decay),
+            tuple((lr_factors or {}).items()),
+            tuple((wd_factors or {}).items()),
+            tuple((freeze_after or {}).items()),
+        )
 
     @property
     def no_decay(self) -> tuple[str, ...]:
@@ -98,7 +101,7 @@ class GroupedOptimizer(Freezing):
             return
         self._groups.check([path(v) for v in (variables if among is None else among)])
         self._assignment = self._groups.assign([path(v) for v in variables])
-        super().build(variables)
+        super().build(variables)  # type: ignore[misc]  # the Keras optimizer's
 
     def limits(self, variables: Sequence[keras.Variable]) -> tuple[int | None, ...]:
         if not self._groups.freeze_after:
@@ -202,7 +205,8 @@ class GroupedOptimizer(Freezing):
                 )
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
+        keras_config = super().get_config()  # type: ignore[misc]  # the Keras optimizer's
+        return keras_config | {
             "weight_decay": serialized(self.weight_decay),
             "decoupled": self.decoupled,
             "no_decay": list(self.no_decay),
@@ -240,5 +244,5 @@ def deserialized(value: Any, custom_objects: dict | None = None) -> Any:
     return value
 
 
-def _is_schedule(value: Any) -> bool:
+def _is_schedule(value: Any) -> TypeGuard[keras.optimizers.schedules.LearningRateSchedule]:
     return isinstance(value, keras.optimizers.schedules.LearningRateSchedule)

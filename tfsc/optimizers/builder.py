@@ -1,14 +1,14 @@
 """`build`: an optimizer of its text, around a learning rate."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
 from tfsc.optimizers.catalog import OPTIMIZERS, Momentum, clipping
 from tfsc.text.family import Call
 
-Scheduled = float | keras.optimizers.schedules.LearningRateSchedule
+Scheduled: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 
 def build(

@@ -1,7 +1,7 @@
 """`Freezing`: what an optimizer needs whose variables stay as they are after some updates."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -14,6 +14,11 @@ class Freezing:
     gradient. Updates are counted from 1, as `iterations` counts them: a step that a loss scale
     rejects is none, and `gradient_accumulation_steps` calls are one.
     """
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """What the Keras optimizer behind the mixin has."""
 
     def limits(self, variables: Sequence[keras.Variable]) -> tuple[int | None, ...]:
         """Number of updates after which each variable stays as it is; None: it never does."""
@@ -35,7 +40,7 @@ class Freezing:
             return [None] * len(limits)
         done = tf.cast(tf.convert_to_tensor(self.iterations), tf.int64)
         reached = {limit: done >= limit for limit in sorted(distinct)}
-        return [reached.get(limit) for limit in limits]
+        return [None if limit is None else reached[limit] for limit in limits]
 
     def apply(self, grads, trainable_variables=None):
         """As Keras', but that a constraint does not move what is frozen."""

@@ -116,7 +116,8 @@ def parse_names(text: str) -> tuple[str, ...]:
     Raises:
         GroupSyntaxError: with the position of the first fault, shown by a caret.
     """
-    reader, names = _Reader(text), []
+    reader = _Reader(text)
+    names: list[str] = []
     while not reader.done():
         if names:
             reader.expect(",", "between groups")
@@ -134,7 +135,8 @@ def parse_factors(text: str, what: str = "a factor") -> dict[str, float]:
     Raises:
         GroupSyntaxError: with the position of the first fault, shown by a caret.
     """
-    reader, factors = _Reader(text), {}
+    reader = _Reader(text)
+    factors: dict[str, float] = {}
     while not reader.done():
         if factors:
             reader.expect(",", "between groups")

@@ -71,7 +71,7 @@ def define_flag(
         module, flag_values: as in `define_flags`.
     """
     if setting.kind is bool:
-        flag = flags.BooleanFlag(name, default, setting.help)
+        flag: flags.Flag = flags.BooleanFlag(name, default, setting.help)
         flag.parser = _SettingParser(setting)
     else:
         parser, serializer = _SettingParser(setting), _SettingSerializer(setting)

@@ -4,6 +4,7 @@ Rules about one value alone are its `Setting`'s, in `tfsc.recipe`.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tfsc.errors import RecipeError, shown
@@ -28,7 +29,7 @@ def check(recipe: Fields) -> None:
         raise RecipeError(f"--dataset={shown(recipe.dataset)}: must be a name, not a path")
     for name, setting in settings().items():
         if setting.parse_text is not None:
-            _explained(name, lambda name=name: recipe.parsed(name))
+            _explained(name, partial(recipe.parsed, name))
     _explained("batch_schedule", recipe.batch_sizes)
     try:
         recipe.momenta()

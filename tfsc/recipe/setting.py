@@ -14,8 +14,8 @@ class Setting:
 
     Attributes:
         help: one sentence for `--help`.
-        kind: bool, int, float, str or tuple (of ints, comma-separated).
-        low, high: inclusive bounds for numbers (and for each item of a tuple).
+        kind: bool, int, float or str.
+        low, high: inclusive bounds for numbers.
         choices: the allowed words, for str.
         aliases: other spellings, each mapped to the canonical one.
         identity: whether the trained weights depend on it; only those fields enter the digest.
@@ -44,9 +44,7 @@ class Setting:
             return "true or false"
         if self.kind is str:
             return "text on one line"
-        noun = {int: "a whole number", float: "a number", tuple: "whole numbers"}[self.kind]
-        if self.kind is tuple:
-            noun += " separated by commas, each"
+        noun = "a whole number" if self.kind is int else "a number"
         return f"{noun} from {self.low} to {self.high}"
 
     def parse(self, text: str) -> Any:
@@ -55,8 +53,6 @@ class Setting:
         try:
             if self.kind is bool:
                 return _BOOLS[text.lower()]
-            if self.kind is tuple:
-                return self.check(tuple(int(part) for part in text.split(",")))
             if self.kind is str:
                 return self.check(self.aliases.get(text, text))
             return self.check(self.kind(text))
@@ -69,13 +65,8 @@ class Setting:
             value = float(value)
         # bool is a subclass of int: compare types exactly.
         good = type(value) is self.kind
-        if good and self.kind in (int, float, tuple):
-            items = value if self.kind is tuple else (value,)
-            good = len(items) > 0 and all(
-                type(item) is (int if self.kind is tuple else self.kind)
-                and self.low <= item <= self.high
-                for item in items
-            )
+        if good and self.kind in (int, float):
+            good = self.low <= value <= self.high
         elif good and self.kind is str:
             good = value.isprintable() and (not self.choices or value in self.choices)
         if not good:
@@ -86,6 +77,4 @@ class Setting:
         """Flag text that `parse` reads back as `value`."""
         if self.kind is bool:
             return str(value).lower()
-        if self.kind is tuple:
-            return ",".join(str(item) for item in value)
         return value if self.kind is str else repr(value)

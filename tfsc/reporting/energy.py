@@ -78,7 +78,7 @@ class GpuMeter:
     def __init__(self, gpus: int, before: Usage = NOTHING_YET, interval: float = 0.2):
         self._gpus, self._before, self._interval = gpus, before, interval
         self._total = Usage()
-        self._nvml: ModuleType | None = None
+        self._nvml: Any = None  # the module pynvml while it measures
         self._handles: list[Any] = []
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._sample_on, name="gpu-meter", daemon=True)
@@ -150,15 +150,25 @@ class GpuMeter:
                 joules = _both(joules, self._joules_since(passed), 1)
             if busy is not None:
                 percents = self._read(self._percent)
-                busy = percents and busy + passed * sum(percents) / len(percents) / 100
+                if percents is None:
+                    busy = None
+                else:
+                    busy += passed * sum(percents) / len(percents) / 100
             self._total = Usage(joules, busy, self._total.seconds + passed)
 
     def _joules_since(self, passed: float) -> float | None:
         if self._counters is not None:
             before, self._counters = self._counters, self._read(self._millijoules)
-            return self._counters and (sum(self._counters) - sum(before)) / 1000
-        before, self._milliwatts = self._milliwatts, self._read(self._nvml.nvmlDeviceGetPowerUsage)
-        return self._milliwatts and passed * (sum(self._milliwatts) + sum(before)) / 2 / 1000
+            if self._counters is None:
+                return None
+            return (sum(self._counters) - sum(before)) / 1000
+        earlier, self._milliwatts = self._milliwatts, self._read(self._milliwatt)
+        if self._milliwatts is None or earlier is None:
+            return None
+        return passed * (sum(self._milliwatts) + sum(earlier)) / 2 / 1000
+
+    def _milliwatt(self, handle: Any) -> float:
+        return self._nvml.nvmlDeviceGetPowerUsage(handle)
 
     def _millijoules(self, handle: Any) -> float:
         return self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle)

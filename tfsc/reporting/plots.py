@@ -96,16 +96,15 @@ def plot_image_grid(path: Path, rows: np.ndarray, titles: list[str], title: str)
         title: above the picture.
     """
     count, columns = rows.shape[:2]
-    figure, axes = plt.subplots(
-        count, columns, figsize=(1.1 * columns, 1.1 * count + 0.6), layout="constrained"
-    )
+    size = 1.1 * columns, 1.1 * count + 0.6
+    figure, axes = plt.subplots(count, columns, figsize=size, layout="constrained", squeeze=False)
     figure.suptitle(title, fontsize=10)
-    for row, row_axes in zip(rows, np.reshape(axes, (count, columns)), strict=True):
+    for row, row_axes in zip(rows, axes, strict=True):
         for image, one in zip(row, row_axes, strict=True):
             shown = np.clip(np.rint(image), 0, 255).astype(np.uint8)
             one.imshow(shown[..., 0] if shown.shape[-1] == 1 else shown, cmap="gray")
             one.set_axis_off()
-    for name, one in zip(titles, np.reshape(axes, (count, columns))[0], strict=True):
+    for name, one in zip(titles, axes[0], strict=True):
         one.set_title(name, fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)

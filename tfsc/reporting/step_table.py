@@ -31,7 +31,7 @@ class StepTable:
                 _cut(path, after_step)
         self._is_begun = path.exists() and path.stat().st_size > 0
 
-    def append(self, rows: Iterable[tuple[int, float, float, float, int, float]]) -> None:
+    def append(self, rows: Iterable[tuple[int, float, float, float, float, float]]) -> None:
         """Append rows, values in the order of the columns, and bring them to the disk.
 
         Loss and rate are float32: they are written with the fewest digits that tell it from its

@@ -158,7 +158,7 @@ def _is_measure(name: str) -> bool:
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Runs and their spreads for a terminal: n, mean ± sd (n − 1), min and max of each column."""
     found = spreads(rows)
-    lines = [("", "n", "mean ± sd", "min", "max")]
+    lines: list[tuple[str, ...]] = [("", "n", "mean ± sd", "min", "max")]
     for prefix, title in _SECTIONS.items():
         section = {name: value for name, value in found.items() if _section(name) == prefix}
         if section:

@@ -46,6 +46,7 @@ def _of_warm_restarts(call: Call) -> str | None:
 
 
 def _of_multistep(call: Call) -> str | None:
+    assert isinstance(call, Moving)  # what this catalog reads texts as
     return f"multistep goes above {HIGHEST:g}" if max(call.steps_down()) > HIGHEST else None
 
 
@@ -54,7 +55,7 @@ _LENGTH = Length(optional=True, about="what is left of the run")
 _RATE = Rate(default=1e-3)
 _STARTS = ", ".join(f"{at:g} ({how})" for how, at in WARMUP_START.items())
 
-FAMILIES = Catalog(
+FAMILIES: Catalog = Catalog(
     "a schedule",
     (
         Family(

@@ -25,8 +25,8 @@ def doubts(schedule: ScheduleText, steps_per_epoch: int, total_steps: float) -> 
     run, left = f"the run has {epochs:g} epochs of {steps_per_epoch} steps", total_steps
     for part in parts:
         late = _Late(steps_per_epoch, left)
-        found = _of_segments if isinstance(part, Segments) else _of_call
-        for doubt in found(part, late):
+        found = _of_segments(part, late) if isinstance(part, Segments) else _of_call(part, late)
+        for doubt in found:
             yield f"{doubt}: {run}"
         if left > steps_per_epoch and part is parts[-1] and (doubt := _of_fractions(part)):
             yield doubt

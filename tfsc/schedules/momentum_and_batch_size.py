@@ -34,10 +34,9 @@ class Inverse:
         Raises:
             ValueError: if that is no schedule to move against.
         """
-        family = schedule.family if isinstance(schedule, Moving) else ""
-        if family == "one_cycle":
+        if isinstance(schedule, Moving) and schedule.family == "one_cycle":
             return schedule.replace(max=self.low, start=self.high, end=self.high)
-        if family == "cyclic":
+        if isinstance(schedule, Moving) and schedule.family == "cyclic":
             return schedule.replace(low=self.high, high=self.low)
         raise ValueError(
             "inverse(…) needs a --schedule that is one_cycle(…) or cyclic(…), and no more"

@@ -113,14 +113,18 @@ def _part(reader: Reader) -> Segments | Moving:
         reader.word()
         return _segments(Reader(NAMED[name], ScheduleSyntaxError))
     if name:
-        return FAMILIES.read(reader)
+        call = FAMILIES.read(reader)
+        assert isinstance(call, Moving)  # what this catalog reads texts as
+        return call
     if reader.text[reader.at : reader.at + 1] == "[":
         return _segments(reader)
     return Segments((Knot(read_rate(reader, "a learning rate"), 0.0),), ())
 
 
 def _segments(reader: Reader) -> Segments:
-    knots, shapes, unit = [], [], None
+    knots: list[Knot] = []
+    shapes: list[str] = []
+    unit = None
     while True:
         value_at, knot, position_at, knot_unit = _knot(reader)
         if knots and knot.position <= knots[-1].position:

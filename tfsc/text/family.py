@@ -14,7 +14,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from tfsc.text.parameters import Parameter, Place
 from tfsc.text.reader import Reader, TextSyntaxError, cut
@@ -53,7 +53,7 @@ class Family:
 class Call:
     """A family and its arguments, defaults filled in; None is the builder's own default."""
 
-    kind: Family
+    kind: Any  # a `Family`, or what a catalog has of its own kind
     arguments: tuple[tuple[str, Any], ...]
 
     @property
@@ -71,7 +71,7 @@ class Call:
         """An argument, or `default` if the family has no such parameter."""
         return dict(self.arguments).get(name, default)
 
-    def replace(self, **changes: Any) -> "Call":
+    def replace(self, **changes: Any) -> Self:
         """The same family with other arguments, which are not checked."""
         arguments = tuple((dict(self.arguments) | changes).items())
         return dataclasses.replace(self, arguments=arguments)
@@ -196,7 +196,8 @@ class Catalog(Mapping[str, Family]):
         Raises:
             TextSyntaxError: likewise.
         """
-        reader, calls = Reader(flat(text)), []
+        reader = Reader(flat(text))
+        calls: list[Call] = []
         if reader.done():
             raise reader.fail(f"must be none, or name what there is: {self._names()}")
         if reader.peek_word() == "none":
@@ -239,7 +240,8 @@ class Catalog(Mapping[str, Family]):
             hint = self._other_name(name) or f"; names: {self._names()}"
             named = f"is named {cut(name)!r}" if name else f"stands here, found {reader.found()}"
             raise reader.fail(f"no {self.noun} {named}{hint}", start)
-        family, given = self[name], {}
+        family = self[name]
+        given: dict[str, Any] = {}
         end = reader.at
         if reader.take("("):
             by_position = True

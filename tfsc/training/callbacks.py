@@ -40,7 +40,7 @@ class StopOnSignal(keras.callbacks.Callback):
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.received = number
-        signal.signal(number, self._before[number])
+        signal.signal(number, self._before[signal.Signals(number)])
 
     def check(self) -> None:
         if self.received is not None:

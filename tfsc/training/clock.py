@@ -79,7 +79,7 @@ class Clock(keras.callbacks.Callback):
         """What a checkpoint keeps of the clock."""
         return {"totals": self.now(), "epoch_before": self._epoch_before}
 
-    def lap(self) -> dict[str, float]:
+    def lap(self) -> dict[str, float | None]:
         """Columns for the epoch that ends here; the next one starts.
 
         images_per_second is None if every call of the epoch compiled.

@@ -41,12 +41,17 @@ def build_optimizer(
     if innermost(optimizer).family == "adamwr":
         decay["weight_decay"] = NormalizedDecay(_restarts(schedule), recipe.wd, schedule.value(0))
     epochs = recipe.parsed("freeze_after")
+    freeze_after = {}
+    if epochs:
+        if plan is None:
+            raise ValueError("--freeze_after needs the plan of batches")
+        freeze_after = {group: plan.step_after(epochs[group]) for group in epochs}
     return builder.build(
         optimizer,
         schedule,
         decay=decay,
         clip=recipe.parsed("clip"),
-        freeze_after={group: plan.step_after(epochs[group]) for group in epochs},
+        freeze_after=freeze_after,
         momentum=momentum,
     )
 

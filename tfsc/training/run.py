@@ -98,7 +98,7 @@ def _in_cpp(learner: Learner) -> dict[str, bool | str]:
         name: any(isinstance(layer, kind) for layer in learner.network.layers)
         for name, kind in kinds.items()
     }
-    used["fused_augment"] = learner.augmentation.native
+    used["fused_augment"] = getattr(learner.augmentation, "native", False)
     return used | {"native_level": library.level() if any(used.values()) else ""}
 
 
@@ -133,7 +133,9 @@ class _Run:
             earlier=earlier_digests(directory.path),
         )
         self.state = self.learner.state()
-        self.step, self.history, self.epoch_training = 0, [], None
+        self.step = 0
+        self.history: list[dict[str, Any]] = []
+        self.epoch_training: Any = None
         self.garbage = EpochGarbage()
         self.drawn_epochs, self.drawn_at = 0, time.monotonic()
         clock, used_before, self.resumed = None, NOTHING_YET, False
@@ -365,7 +367,7 @@ class _Run:
                 "clock": self.clock.state(),
                 "gpus": dataclasses.asdict(self.meter.usage()),
             },
-            best_step=best and best["step"],
+            best_step=best["step"] if best else None,
         )
 
     def export(self) -> None:

@@ -25,7 +25,10 @@ class ScheduledValues:
 
     def momentum(self, step: int) -> float:
         """Of the optimizer: scheduled, or β₁; 0 for those without."""
-        return self._momentum.value(step) if self._decay is None else self._decay
+        if self._decay is not None:
+            return self._decay
+        assert self._momentum is not None  # an optimizer without β₁ has one
+        return self._momentum.value(step)
 
     def columns(self, step: int) -> dict[str, float]:
         """Numbers of a step (counted from 0), as metrics.csv and TensorBoard show them."""
