@@ -4,15 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure  # pyplot's backend is the user's: nothing here changes it
 
 from tfsc import files
 from tfsc.evaluation.metrics import Scores
-
-matplotlib.use("Agg")  # no display needed
-import matplotlib.pyplot as plt
 
 _MEASURES = (("accuracy", "accuracy"), ("nll", "NLL"), ("ece", "ECE"), ("brier", "Brier"))
 
@@ -76,7 +73,8 @@ def plot_confusion(path: Path, scores: Scores, class_names: tuple[str, ...]) -> 
     classes = len(class_names)
     shares = scores.confusion / np.maximum(scores.confusion.sum(axis=1, keepdims=True), 1)
     size = max(5.0, min(0.55 * classes + 2.5, 22))
-    figure, axes = plt.subplots(figsize=(size, size), layout="constrained")
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.subplots()
     # The diagonal would drown the errors on a linear scale.
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(classes), class_names, rotation=90 if classes > 12 else 45, ha="right")
@@ -102,4 +100,3 @@ def plot_confusion(path: Path, scores: Scores, class_names: tuple[str, ...]) -> 
     axes.set_title(f"accuracy {scores.accuracy:.4f}, colour: √(share of the label)", fontsize=10)
     with files.atomic(path) as file:
         figure.savefig(file, dpi=130, format="png")
-    plt.close(figure)

@@ -3,17 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure  # pyplot's backend is the user's: nothing here changes it
 
 from tfsc import files
 from tfsc.lr_finder.range_test import Sweep
 from tfsc.lr_finder.suggestions import STAYS_HIGH, AccuracyRange, OverSeeds
-
-matplotlib.use("Agg")  # no display needed
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 _COLORS = ("tab:blue", "tab:green", "tab:purple", "tab:red")
 _CURVE = "0.15"
@@ -178,7 +174,8 @@ def mark(axes: Axes, rates: Mapping[str, float | None]) -> None:
 
 
 def _figure(measured: str, title: str, log: bool) -> tuple[Figure, Axes]:
-    figure, axes = plt.subplots(figsize=(8, 5.5), layout="constrained")
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    axes = figure.subplots()
     figure.suptitle(title, fontsize=10)
     axes.set_xlabel("learning rate")
     axes.set_ylabel(measured)
@@ -230,4 +227,3 @@ def _loss_limits(curves: np.ndarray) -> tuple[float, float]:
 def _save(figure: Figure, path: Path) -> None:
     with files.atomic(path) as file:
         figure.savefig(file, dpi=130, format="png")
-    plt.close(figure)

@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure  # pyplot's backend is the user's: nothing here changes it
+from matplotlib.ticker import MaxNLocator
 
 from tfsc import files
 from tfsc.reporting.summary import evaluated
-
-matplotlib.use("Agg")  # no display needed
-import matplotlib.pyplot as plt
 
 _TRAIN, _VAL, _EMA = "tab:red", "tab:blue", "tab:purple"
 
@@ -31,9 +29,8 @@ def plot_curves(
         title: above the picture.
         epochs: planned length of the run.
     """
-    figure, (accuracy, loss, rate) = plt.subplots(
-        3, 1, figsize=(8, 10), sharex=True, height_ratios=(3, 3, 2), layout="constrained"
-    )
+    figure = Figure(figsize=(8, 10), layout="constrained")
+    accuracy, loss, rate = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
     figure.suptitle(title, fontsize=11)
 
     def draw(axes, name, color, label):
@@ -78,12 +75,11 @@ def plot_curves(
     rate.set_ylim(0, 1.05 * rates[1].max() or 1.0)
     rate.set_xlabel("epoch")
     rate.set_xlim(0, max(epochs, 1))
-    rate.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+    rate.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (accuracy, loss, rate):
         axes.grid(alpha=0.3)
     with files.atomic(path) as file:
         figure.savefig(file, dpi=120, format="png")
-    plt.close(figure)
 
 
 def plot_image_grid(path: Path, rows: np.ndarray, titles: list[str], title: str) -> None:
@@ -96,8 +92,8 @@ def plot_image_grid(path: Path, rows: np.ndarray, titles: list[str], title: str)
         title: above the picture.
     """
     count, columns = rows.shape[:2]
-    size = 1.1 * columns, 1.1 * count + 0.6
-    figure, axes = plt.subplots(count, columns, figsize=size, layout="constrained", squeeze=False)
+    figure = Figure(figsize=(1.1 * columns, 1.1 * count + 0.6), layout="constrained")
+    axes = figure.subplots(count, columns, squeeze=False)
     figure.suptitle(title, fontsize=10)
     for row, row_axes in zip(rows, axes, strict=True):
         for image, one in zip(row, row_axes, strict=True):
@@ -107,4 +103,3 @@ def plot_image_grid(path: Path, rows: np.ndarray, titles: list[str], title: str)
     for name, one in zip(titles, axes[0], strict=True):
         one.set_title(name, fontsize=8)
     figure.savefig(path, dpi=110)
-    plt.close(figure)

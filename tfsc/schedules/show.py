@@ -3,14 +3,11 @@
 import math
 from pathlib import Path
 
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure  # pyplot's backend is the user's: nothing here changes it
 
 from tfsc import files
 from tfsc.schedules.base import Schedule
-
-matplotlib.use("Agg")  # no display needed
-import matplotlib.pyplot as plt
 
 _POINTS = 2000
 
@@ -57,9 +54,8 @@ def plot(
         title: above the picture.
     """
     steps = _steps(total_steps, _POINTS)
-    figure, (above, below) = plt.subplots(
-        2, 1, figsize=(8, 5.5), sharex=True, height_ratios=(3, 1.4), layout="constrained"
-    )
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.4))
     title = title if len(title) <= 90 else title[:90] + "…"
     figure.suptitle(title, fontsize=10, parse_math=False)
     # Vertical where a rate jumps between two steps.
@@ -82,7 +78,6 @@ def plot(
         axes.grid(alpha=0.3)
     with files.atomic(path) as file:
         figure.savefig(file, dpi=120, format="png")
-    plt.close(figure)
 
 
 def _steps(total: int, count: int) -> list[int]:
