@@ -32,7 +32,7 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     """Modules that take long come first: two workers then end together."""
     long = ("kill", "crash_test", "train", "full_disk", "evaluate", "lr_find", "benchmarks")
-    long += ("gpu_suite", "repeat", "run", "storage_faults", "learner")
+    long += ("gpu_suite", "repeat", "run", "storage_faults", "learner", "notebooks")
     items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in long)
 
 

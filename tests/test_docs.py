@@ -121,7 +121,7 @@ def test_every_flag_exists(path, known_flags):
 @pytest.mark.parametrize("path", PAGES, ids=_NAMES)
 def test_every_file_of_the_checkout_exists(path):
     named = re.findall(
-        r"(?<![\w./<>$])((?:flags|tools|tfsc|tests)/[\w./-]+\w)(?![\w$*-])", _text(path)
+        r"(?<![\w./<>$])((?:flags|tools|tfsc|tests|notebooks)/[\w./-]+\w)(?![\w$*-])", _text(path)
     )
     missing = [name for name in named if not (ROOT / name).exists()]
     assert missing == []
