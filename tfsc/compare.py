@@ -22,12 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from scipy import stats
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 from tfsc.errors import TfscError
 from tfsc.recipe import Recipe, old_spelling
@@ -78,7 +76,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(markdown(table), end="\n\n")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     pd.concat(tables.values()).to_csv(f"{options.out}.csv", index=False, lineterminator="\n")
-    figure, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axes = figure.subplots()
     if options.over:
         draw_over(axes, found, positions, columns, options.over)
     else:
@@ -86,7 +85,6 @@ def main(arguments: list[str] | None = None) -> None:
     axes.set_title(options.title, fontsize=10)
     axes.grid(alpha=0.3)
     figure.savefig(f"{options.out}.png", dpi=120)
-    plt.close(figure)
 
 
 def read(directory: Path) -> Repeats:
@@ -186,7 +184,7 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def draw_beside(axes: plt.Axes, found: list[Repeats], table: pd.DataFrame, column: str) -> None:
+def draw_beside(axes: Axes, found: list[Repeats], table: pd.DataFrame, column: str) -> None:
     """Recipes one below the other: runs as points, means with the interval of the difference."""
     for position, (repeats, row) in enumerate(zip(found, table.itertuples(), strict=True)):
         values = repeats.values(column)
@@ -205,7 +203,7 @@ def draw_beside(axes: plt.Axes, found: list[Repeats], table: pd.DataFrame, colum
 
 
 def draw_over(
-    axes: plt.Axes, found: list[Repeats], positions: list[float], columns: list[str], over: str
+    axes: Axes, found: list[Repeats], positions: list[float], columns: list[str], over: str
 ) -> None:
     """Columns over a number of the recipe: runs as points, a line through the means."""
     order = sorted(range(len(found)), key=positions.__getitem__)

@@ -8,11 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
-import matplotlib
 import pandas as pd
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 
 def options_parser() -> argparse.ArgumentParser:
@@ -59,7 +56,8 @@ def draw(
         title: above the picture.
         out: PNG file.
     """
-    figure, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axes = figure.subplots()
     for name, table in tables.items():
         axes.plot(table[over], table[column], marker="o", markersize=3, label=name)
     axes.set_xlabel("optimizer step" if over == "step" else "epoch")
@@ -72,7 +70,6 @@ def draw(
     axes.legend(fontsize=9)
     axes.set_title(title, fontsize=10)
     figure.savefig(out, dpi=120)
-    plt.close(figure)
 
 
 if __name__ == "__main__":
