@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 # Small enough for seconds, with everything a run has: several epochs, steps left over, EMA.
 TINY = (
     "--dataset=digits",
-    "--model=resnet_v2(1)",
+    "--model=resnet_v2([1])",
     "--train_examples=150",
     "--batch_size=32",
     "--epochs=3",

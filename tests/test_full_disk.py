@@ -14,7 +14,7 @@ from commands import command, environment
 # Checkpoints of 0.2 MB, curves of 0.1 MB, an export of some MB.
 RECIPE = (
     "--dataset=digits",
-    "--model=resnet_v2(1, pooling=avg)",
+    "--model=resnet_v2([1], pooling=avg)",
     "--train_examples=100",
     "--batch_size=25",
     "--epochs=2",

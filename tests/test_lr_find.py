@@ -13,7 +13,7 @@ from tfsc.lr_finder.find import lr_find
 from tfsc.lr_finder.options import ONLY_IN_FILES, SETTINGS, Options, recipe_names
 from tfsc.recipe import Recipe
 
-_RECIPE = Recipe(dataset="digits", model="resnet_v2(1)", train_examples=100, batch_size=10)
+_RECIPE = Recipe(dataset="digits", model="resnet_v2([1])", train_examples=100, batch_size=10)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def found(tmp_path_factory):
         "--augment=shift(0.07) flip",
         "--wd=0.19",
         "--epochs=25",
-        "--model=resnet_v2(1)",
+        "--model=resnet_v2([1])",
         "--train_examples=100",
         "--batch_size=10",
         "--num_steps=32",

@@ -22,7 +22,7 @@ from tfsc.runs.run_directory import read_recipe
 # As small as a run can be, as most of its seconds are TensorFlow's start.
 SMALLEST = (
     "--dataset=digits",
-    "--model=resnet_v2(1)",
+    "--model=resnet_v2([1])",
     "--train_examples=50",
     "--batch_size=25",
     "--epochs=1",

@@ -98,7 +98,7 @@ def test_it_gives_every_command_and_finds_the_flagfiles_from_anywhere(wheel, tmp
 def test_it_installs_with_its_dependencies_and_trains(wheel, tmp_path):
     python = _environment(tmp_path / "env")
     _install(wheel, python)
-    tiny = ("--model=resnet_v2(1)", "--train_examples=100", "--batch_size=50", "--epochs=1")
+    tiny = ("--model=resnet_v2([1])", "--train_examples=100", "--batch_size=50", "--epochs=1")
     run = ("train", "--flagfile=digits.flags", *tiny, "--run_dir=run")
     out = _python(python.with_name("tfsc"), *run, python=python, cwd=tmp_path)
     assert "done: validation accuracy" in out

@@ -48,7 +48,7 @@ class Repeats:
 
 def options_parser() -> argparse.ArgumentParser:
     """The command's options, which docs/reference/ lists as well."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser("tfsc.compare", description=__doc__.splitlines()[0])
     parser.add_argument("repeats", nargs="+", type=Path, help="directories; their names label them")
     parser.add_argument("--column", default="final_val_accuracy", help="of repeat.csv")
     parser.add_argument("--over", default="", help="a number of the recipe, for the x axis")

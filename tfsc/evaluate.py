@@ -69,4 +69,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     recipe_flags.define_flags(sys.argv[0], _DATA_SETTINGS, unset=True)
-    command.run(main, check=_given, sections=recipe.sections())
+    command.run(
+        main, check=_given, sections={name: recipe.sections()[name] for name in _DATA_SETTINGS}
+    )

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 def options_parser() -> argparse.ArgumentParser:
     """The command's options, which docs/reference/ lists as well."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser("tfsc.plot_runs", description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, help="directories; their names label them")
     parser.add_argument("--column", default="val_accuracy", help="what to draw")
     parser.add_argument("--over", default="epoch", choices=("epoch", "step"))

@@ -129,7 +129,7 @@ SETTINGS = {
         ),
         default=Config("fp32", "off", 25, "host", 1),
         dataset="digits",
-        flags=("--model=resnet_v2(1)", "--train_examples=100", "--schedule=1e-3"),
+        flags=("--model=resnet_v2([1])", "--train_examples=100", "--schedule=1e-3"),
         run_flags=("--export=false", "--epochs=2"),
         steps=8,
         run_seconds=10,

@@ -1,4 +1,4 @@
-"""The reference pages of docs/reference/, written from the code: flags, schedules, commands.
+"""The reference pages of docs/reference/, written from the code.
 
     python tools/reference.py             # writes the pages
     python tools/reference.py --check     # exits with 1 where a page is not what it would write
@@ -156,8 +156,9 @@ def commands(helps: Mapping[str, str]) -> str:
         "",
         WRITTEN,
         "`tfsc COMMAND` and `python -m tfsc.COMMAND` are the same (in the latter `lr_find` has an",
-        "underscore). All of them take `--help`, `--flagfile=FILE` (flags, one a line; what stands",
-        "behind it changes them) and `--only_check_args`, which checks the flags and ends.",
+        "underscore). All of them take `--help`. All but `compare` and `plot-runs`, which take",
+        "directories, take `--flagfile=FILE` (flags, one a line; what stands behind it changes",
+        "them) and `--only_check_args`, which checks the flags and ends.",
         "",
         "| command | what it does |",
         "|---|---|",

@@ -199,13 +199,16 @@ def test_closed_standard_streams_do_not_become_files_of_the_run(tmp_path, fault)
         (["--epochs 3"], "--epochs 3: must be written --name=value"),
         (["--dataset=../x"], "--dataset=../x: must be a name, not a path"),
         (["--optimizer=adam"], "--wd=0.19: must be 0 with --optimizer=adam"),
-        (["--noflip=3"], "--noflip=3: is part of --augment now; what was typed is --augment="),
+        (["--noflip=3"], "--noflip=3: is part of --augment now (`python -m tfsc.augment` lists"),
         (
             ["--stack_units=1,1,1", "--epochs=3", "--noflip"],
             "--stack_units=1,1,1: is part of --model now; what was typed is "
             "--model='resnet_v2([1,1,1])' --augment='shift(0.07)'",
         ),
-        (["--dropout"], "--dropout: is part of --model now (--help shows it)"),
+        (
+            ["--dropout"],
+            "--dropout: is part of --model now (`python -m tfsc.models` lists what it can say)",
+        ),
         (["--schedule="], "--schedule: a schedule cannot be empty"),
         # absl's own flags.
         (["--stderrthreshold=loud"], "--stderrthreshold=loud: must be one of debug, info"),

@@ -13,7 +13,7 @@ from tfsc.text.reader import TextSyntaxError
 DECAY = {"weight_decay": 0.5, "decoupled": False, "no_decay": ["bias"]}
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "lookahead"])
+@pytest.mark.parametrize("name", [n for n in OPTIMIZERS if n not in ("lookahead", "adamwr")])
 def test_each_has_the_name_of_its_family_and_what_all_have(name):
     decay = DECAY | {"decoupled": bool(OPTIMIZERS[name].decoupled)}
     clip = CLIPS.parse("norm(2)")
@@ -40,13 +40,17 @@ def test_a_text_and_what_it_reads_as_are_the_same_optimizer():
 
 def test_muon_leaves_to_sgd_what_it_does_not_move_and_clips_for_it():
     optimizer = optimizers.build(
-        "muon(0.7)", 0.1, decay=DECAY, clip=CLIPS.parse("value(3)"), freeze_after={"bn": 2}
+        "muon(0.7)",
+        0.1,
+        decay=DECAY | {"decoupled": True},
+        clip="value(3)",
+        freeze_after={"bn": 2},
     )
     rest = optimizer.rest
     assert (type(rest), rest.name) == (FusedSGD, "sgd")
     assert (rest.momentum, rest.nesterov) == (0.7, True)
     assert (optimizer.clipvalue, rest.clipvalue) == (3.0, None)
-    assert (rest.weight_decay, rest.decoupled) == (0.5, False)
+    assert (rest.weight_decay, rest.decoupled) == (0.5, True)
     assert rest.freeze_after == {"bn": 2}
 
 
@@ -63,7 +67,7 @@ def test_lookahead_may_be_around_muon_but_not_around_itself_nor_within():
         with pytest.raises(TextSyntaxError, match=f"no optimizer is named '{word}'") as caught:
             optimizers.build(text, 0.1)
         assert caught.value.position == text.rindex(word)
-    with pytest.raises(TextSyntaxError, match="rest of muon must be one of sgd, adamw, received"):
+    with pytest.raises(TextSyntaxError, match="no optimizer is named 'lion'; names: sgd, adamw"):
         optimizers.build("muon(rest=lion)", 0.1)
 
 
@@ -154,3 +158,10 @@ def test_a_step_of_nesterov_is_that_of_its_text():
     optimizer.build([weight])
     optimizer.apply([np.float32([1.0, -1.0])], [weight])
     np.testing.assert_allclose(weight, [0.81, 2.19], rtol=1e-6)
+
+
+def test_a_decay_that_does_not_go_with_the_optimizer_is_refused():
+    with pytest.raises(ValueError, match=r"the decay of sgdw is decoupled. Received: decoupled=Fa"):
+        optimizers.build("sgdw(0.9)", 0.1, decay={"weight_decay": 0.5, "decoupled": False})
+    with pytest.raises(ValueError, match=r"adamwr needs a weight_decay that follows its restarts"):
+        optimizers.build("adamwr", 0.1, decay={"weight_decay": 0.5})

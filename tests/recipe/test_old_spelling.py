@@ -160,13 +160,45 @@ def test_every_flag_of_old_is_answered_with_the_setting_that_says_it_now(name):
     assert old_spelling.answer(f"no{name}", [f"--no{name}"])
 
 
-def test_the_answer_is_the_whole_line_in_todays_spelling():
+def test_the_answer_is_what_was_typed_in_todays_spelling():
     words = ["--stack_units=1,1,1", "--noflip", "--wd=0.1", "--optimizer=sgd", "--nesterov"]
     assert old_spelling.answer("noflip", words) == (
         "is part of --augment now; what was typed is --optimizer='sgd(0.9,nesterov)' "
         "--model='resnet_v2([1,1,1])' --augment='shift(0.07)'"
     )
     assert old_spelling.answer("warmup", words) == ""
+    words = ["--model=airbench", "--widths=4,4,4", "--activation=gelu"]
+    assert old_spelling.answer("widths", words).endswith(
+        "--model='airbench([4,4,4])' --input='center whiten'"
+    )
+
+
+def test_beside_a_text_of_today_it_says_where_to_change_it():
+    """A flagfile of today says what 0.1's defaults would not."""
+    words = ["--augment=crop(2) flip(alternating)", "--optimizer=sgd", "--crop=4"]
+    assert old_spelling.answer("crop", words) == (
+        "is part of --augment now (`python -m tfsc.augment` lists what it can say); change it in "
+        "--augment='crop(2) flip(alternating)'"
+    )
+    words = ["--model=resnet_smith([9,9,9])", "--optimizer=sgd", "--noflip"]
+    assert old_spelling.answer("noflip", words).endswith(
+        "what was typed is --augment='shift(0.07)'"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--momentum=0.9"],  # of adamw
+        ["--width=10"],  # of resnet_v2
+        ["--ema_every=5"],  # of no average
+        ["--flip=yes"],
+        ["--beta_2=0.9", "--optimizer=sgd"],
+    ],
+)
+def test_what_had_no_effect_or_was_wrong_is_told_where_it_is_now(words):
+    name = words[0].strip("-").partition("=")[0]
+    assert old_spelling.answer(name, words).endswith("lists what it can say)")
 
 
 def test_a_value_of_old_that_no_spelling_allows_names_the_recipe():

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tfsc.optimizers.catalog import OPTIMIZERS
 from tfsc.schedules import other_names
 from tfsc.schedules.catalog import FAMILIES
 from tfsc.schedules.momentum_and_batch_size import parse_momentum
@@ -34,8 +35,9 @@ def _assert_it_works(family, hint):
         return
     if hint.isidentifier():
         assert hint in FAMILIES[family].parameters
-    elif hint.startswith("--momentum="):
-        parse_momentum(hint.split("'")[1], parse(f"{family}({_LEAST[family]})"))
+    elif hint.startswith("--optimizer="):
+        momentum = OPTIMIZERS.parse(hint.split("'")[1])["momentum"]
+        parse_momentum(str(momentum), parse(f"{family}({_LEAST[family]})"))
     elif hint.startswith("--"):
         assert hint == "--schedule_per=epoch"
     elif match := re.fullmatch(r"(\w+)=.*", hint):

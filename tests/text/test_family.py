@@ -17,17 +17,17 @@ PAINT = Family(
         "colour": Word(default="red", choices=("red", "blue"), leading=True),
         "gloss": Switch(),
         "share": Number(default=0.5, high=1.0, percent=True),
-        "coats": Wholes(default=(1,), high=5, most=3),
+        "coats": Wholes(default=(1,), high=5, most=3, alone=True),
     },
     fault=lambda call: "blue is never glossy" if _is_glossy_blue(call) else None,
 )
 MATT = Family("matt", {"gloss": Switch(default=True)})
-INNER = Catalog("a coat", (PLAIN, PAINT, MATT))
+INNER, UNDER = Catalog("a coat", (PLAIN, PAINT, MATT)), Catalog("a coat", (PLAIN, MATT))
 COVER = Family(
     "cover",
     {
         "inner": Component(catalog=INNER),
-        "under": Component(catalog=INNER, names=("plain", "matt"), optional=True),
+        "under": Component(catalog=UNDER, optional=True),
         "part": Number(default=1.0),
     },
 )
@@ -109,7 +109,8 @@ def test_signatures_are_as_one_would_type_them():
         # What is no family.
         ("", "must name a coat: plain, paint, matt, cover", 0),
         ("  ", "must name a coat", 2),
-        (" plane(3)", "no coat is named 'plane'; names: plain, paint, matt, cover", 1),
+        (" plane(3)", "no coat is named 'plane'; names: plain, paint, matt, cover; did you mean "
+         "plain?", 1),
         ("Plain", "no coat is named 'Plain'", 0),
         ("(3)", "no coat stands here, found '('", 0),
         ("7", "no coat stands here, found '7'", 0),
@@ -164,7 +165,7 @@ def test_signatures_are_as_one_would_type_them():
         ("cover(paint(3, share=2))", "share of paint must be from 0 to 1, received 2", 21),
         ("cover(paint, part=1)", "paint needs size", 11),
         ("cover(plain, under=paint(3))",
-         "under of cover must be one of plain, matt, received paint", 19),
+         "no coat is named 'paint'; names: plain, matt", 19),
         ("cover(under=plain)", "cover needs inner", 17),
         # Several arguments together.
         ("paint(3, blue, gloss)", "blue is never glossy", 0),

@@ -200,7 +200,7 @@ def test_input_is_timed_four_ways_and_in_a_step(graphs, monkeypatch, tmp_path, c
     assert set(result["seconds"]) == {"input", "resident"}
 
 
-_DIGITS = ("--dataset=digits", "--model=resnet_v2(1)", "--train_examples=50", "--batch_size=25")
+_DIGITS = ("--dataset=digits", "--model=resnet_v2([1])", "--train_examples=50", "--batch_size=25")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ TOOL = Path(__file__).parents[2] / "tools" / "crash_test.py"
 # The smallest run there is: a test of minutes would be run by nobody.
 SMALLEST = (
     "--dataset=digits",
-    "--model=resnet_v2(1, dropout=0.3)",
+    "--model=resnet_v2([1], dropout=0.3)",
     "--train_examples=50",
     "--batch_size=25",
     "--epochs=6",

@@ -154,7 +154,12 @@ def test_the_launcher_takes_the_packed_code_for_tfsc(lab):
 
 @pytest.mark.slow  # the launcher and what is unpacked are the tests beside it
 def test_code_unpacked_into_an_empty_directory_trains(tmp_path, lab):
-    recipe = ("--dataset=digits", "--model=resnet_v2(1)", "--train_examples=50", "--batch_size=25")
+    recipe = (
+        "--dataset=digits",
+        "--model=resnet_v2([1])",
+        "--train_examples=50",
+        "--batch_size=25",
+    )
     recipe += ("--epochs=1", "--schedule=1e-3", "--augment=none", "--noexport")
     trained = lab("-m", "tfsc.train", *recipe, "--run_dir=run")
     assert trained.returncode == 0, trained.stderr

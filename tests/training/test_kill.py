@@ -14,7 +14,7 @@ from tfsc.reporting.compare import differences
 
 RECIPE = {
     "dataset": "digits",
-    "model": "resnet_v2(1, pooling=avg, dropout=0.3)",
+    "model": "resnet_v2([1], pooling=avg, dropout=0.3)",
     "train_examples": "100",
     "batch_size": "25",
     "epochs": "4",

@@ -35,7 +35,7 @@ def _recipe(run_dir, **changes):
     # A network of three convolutions: a step of it is traced in a second.
     settings = {
         "dataset": "digits",
-        "model": "airbench(4, activation=relu)",
+        "model": "airbench([4], activation=relu)",
         "input": "center whiten(50)",
         "train_examples": 100,
         "batch_size": 25,

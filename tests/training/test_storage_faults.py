@@ -21,7 +21,7 @@ from tfsc.training.checkpoint import CheckpointStore
 def _recipe(run_dir):
     return Recipe(
         dataset="digits",
-        model="airbench(4, activation=relu)",
+        model="airbench([4], activation=relu)",
         input="center whiten(50)",
         train_examples=100,
         batch_size=25,

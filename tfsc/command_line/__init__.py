@@ -1,1 +1,1 @@
-"""From argv and flagfiles to a recipe; every error one line."""
+"""From argv and flagfiles to flags; every error one line."""

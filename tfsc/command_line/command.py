@@ -133,7 +133,7 @@ def _fail(error: TfscError) -> None:
 
 
 def presentable(error: TfscError) -> str:
-    """An error as one line fit for a terminal; a schedule's keeps its text and its caret."""
+    """An error as one line fit for a terminal; that of a text keeps it and its caret."""
     lines = str(error).split("\n")
     if len(lines) == 3 and lines[2].strip() == "^":
         return "\n".join(shown(line, _LONGEST_ERROR) for line in lines)

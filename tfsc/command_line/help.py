@@ -55,6 +55,8 @@ def _of(flag: flags.Flag) -> list[str]:
         typed += f"  ({default.strip(chr(39))})"
     help_text = re.sub(r"^<[^>]*>: ", "", " ".join((flag.help or "").split()))
     rule = flag.parser.syntactic_help if flag.parser else ""
+    if words := getattr(flag.parser, "enum_values", None):
+        rule = f"one of {', '.join(words)}"
     said = f"{help_text} ({rule})" if rule not in ("", _NO_RULE) and not flag.boolean else help_text
     return [typed, *textwrap.wrap(said, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)]
 

@@ -31,7 +31,7 @@ def parse(
 ) -> None:
     """Set flags from a command line, as absl does but for what is wrong.
 
-    Stray words are refused, and every error is one line (a schedule's: three) with the flag, the
+    Stray words are refused, and every error is one line (of a text: three) with the flag, the
     value and the rule, and the line of the flagfile it came from.
 
     Args:

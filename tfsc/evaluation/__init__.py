@@ -1,1 +1,1 @@
-"""Evaluation: exported models, what is measured of them, and how it is shown."""
+"""Evaluation: what is measured of an exported model, and how it is shown."""

@@ -35,15 +35,17 @@ class Inputs:
         return self.factor / self.deviation
 
 
-def build(calls: Iterable[Call], images: np.ndarray) -> Inputs:
+def build(steps: str | Iterable[Call], images: np.ndarray) -> Inputs:
     """Follow the steps of an input.
 
+        build("standardize whiten", images)
+
     Args:
-        calls: of `INPUTS`, in order.
+        steps: text of several of `INPUTS`, or what they have read.
         images: the training set, uint8 [n, height, width, channels].
     """
     inputs = Inputs()
-    for call in calls:
+    for call in INPUTS.parse_several(steps) if isinstance(steps, str) else steps:
         inputs = INPUTS.builder(call.family)(inputs, images, **dict(call.arguments))
     return inputs
 

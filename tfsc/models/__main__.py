@@ -7,6 +7,7 @@ The layers are those for images of 32×32×3 and 10 classes.
 """
 
 from tfsc.command_line import command, families
+from tfsc.errors import RecipeError
 from tfsc.models.catalog import NETWORKS
 from tfsc.text.family import Call
 
@@ -16,7 +17,10 @@ def draw(call: Call) -> None:
     command.import_tensorflow()  # only now: the list comes at once
     from tfsc.models.builder import build
 
-    network = build(call, (32, 32, 3), 10)
+    try:
+        network = build(call, (32, 32, 3), 10)
+    except ValueError as error:
+        raise RecipeError(f"--show: {error}") from None
     width = max(len(layer.name) for layer in network.layers)
     for layer in network.layers:
         weights = sum(weight.shape.num_elements() for weight in layer.trainable_weights)

@@ -123,6 +123,7 @@ NETWORKS = Catalog(
                     default=(3,),
                     high=7,
                     odd=True,
+                    alone=True,
                     about="kernel size of each stack's projection shortcut, or one for all; "
                     "Change 2 is 3 (or [1,3,3]), Atienza has 1",
                 ),

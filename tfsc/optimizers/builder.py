@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import keras
 
-from tfsc.optimizers.catalog import OPTIMIZERS, Momentum, clipping
+from tfsc.optimizers.catalog import CLIPS, OPTIMIZERS, Momentum, clipping
 from tfsc.text.family import Call
 
 Scheduled: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
@@ -16,7 +16,7 @@ def build(
     learning_rate: Scheduled,
     *,
     decay: Mapping[str, Any] | None = None,
-    clip: Call | None = None,
+    clip: str | Call | None = None,
     freeze_after: Mapping[str, int] | None = None,
     momentum: Callable[[Any], Scheduled] | None = None,
 ) -> keras.optimizers.Optimizer:
@@ -32,14 +32,14 @@ def build(
         learning_rate: a number or a schedule.
         decay: weight decay and groups of variables, arguments of `GroupedOptimizer`: the same for
             muon's kernels and its rest.
-        clip: of `CLIPS`; None: none. Muon clips for its rest, too.
+        clip: of `CLIPS`, or its text; None: none. Muon clips for its rest, too.
         freeze_after: group → number of updates; see `GroupedOptimizer`.
         momentum: makes a number or a Keras schedule of what a momentum says; None: momenta must be
             numbers.
 
     Raises:
         TextSyntaxError: if the text breaks a rule.
-        ValueError: if a momentum moves and nothing says how.
+        ValueError: if a momentum moves and nothing says how, or the decay does not go with it.
     """
     call = OPTIMIZERS.parse(optimizer) if isinstance(optimizer, str) else optimizer
     arguments = dict(call.arguments)
@@ -54,6 +54,7 @@ def build(
         )
         return OPTIMIZERS.builder(call.family)(built, **arguments, name=call.family)
     options: dict[str, Any] = {"name": call.family, **(decay or {})}
+    _check_decay(call, options)
     if freeze_after:
         options["freeze_after"] = freeze_after
     if "rest" in arguments:
@@ -64,8 +65,18 @@ def build(
     for name, parameter in call.kind.parameters.items():
         if isinstance(parameter, Momentum):
             arguments[name] = (momentum or _number)(arguments[name])
-    options |= clipping(clip) if clip else {}
+    options |= clipping(CLIPS.parse(clip) if isinstance(clip, str) else clip) if clip else {}
     return OPTIMIZERS.builder(call.family)(learning_rate, **arguments, **options)
+
+
+def _check_decay(call: Call, options: Mapping[str, Any]) -> None:
+    if call.kind.decoupled and not options.get("decoupled", True):
+        raise ValueError(f"the decay of {call.family} is decoupled. Received: decoupled=False")
+    if call.family == "adamwr" and isinstance(options.get("weight_decay"), int | float | None):
+        raise ValueError(
+            "adamwr needs a weight_decay that follows its restarts, schedules.NormalizedDecay. "
+            f"Received: {options.get('weight_decay')}"
+        )
 
 
 def _rest(muon: Call) -> Call:

@@ -47,6 +47,12 @@ class OptimizerFamily(Family):
     decoupled: bool | None = None
 
 
+def _nesterov_fault(call: Call) -> str | None:
+    if call["nesterov"] and call["momentum"] == constant(0.0):
+        return f"nesterov of {call.family} needs a momentum, such as {call.family}(0.9, nesterov)"
+    return None
+
+
 _BETA_1 = Number(default=0.9, high=0.9999, about="β₁: decay of the mean gradient")
 _EPSILON = Number(default=1e-7, low=1e-30, high=1.0, about="ε")
 _ADAM = {
@@ -69,6 +75,26 @@ def _momentum(default: float) -> dict[str, Parameter]:
     }
 
 
+# What is a flag here, by its names elsewhere, and parameters that go by another name.
+_ELSEWHERE = {
+    "--schedule": "lr learning_rate rate",
+    "--wd": "wd weight_decay decay l2_decay",
+    "--clip": "clipnorm global_clipnorm clipvalue clip",
+    "beta_1": "b1 beta1 betas",
+    "beta_2": "b2 beta2",
+    "epsilon": "eps",
+    "rho": "alpha smoothing_constant",
+    "steps": "ns_steps",
+}
+
+
+def _other_parameter(word: str, family: str, parameters: tuple[str, ...]) -> str:
+    for ours, words in _ELSEWHERE.items():
+        if word.lower() in words.split() and (ours.startswith("--") or ours in parameters):
+            return f"; {'that is the flag' if ours.startswith('--') else 'here it is'} {ours}"
+    return ""
+
+
 _BASIC = Catalog(
     "an optimizer",
     (
@@ -84,9 +110,20 @@ _BASIC = Catalog(
             decoupled=True,
         ),
         OptimizerFamily("adam", _ADAM, "Kingma & Ba's.", "adam:FusedAdam"),
-        OptimizerFamily("sgd", _momentum(0.0), "Stochastic gradient descent.", "sgd:FusedSGD"),
         OptimizerFamily(
-            "sgdw", _momentum(0.0), "sgd, its decay decoupled.", "sgd:FusedSGD", decoupled=True
+            "sgd",
+            _momentum(0.0),
+            "Stochastic gradient descent.",
+            "sgd:FusedSGD",
+            fault=_nesterov_fault,
+        ),
+        OptimizerFamily(
+            "sgdw",
+            _momentum(0.0),
+            "sgd, its decay decoupled.",
+            "sgd:FusedSGD",
+            fault=_nesterov_fault,
+            decoupled=True,
         ),
         OptimizerFamily(
             "rmsprop",
@@ -113,6 +150,7 @@ _BASIC = Catalog(
         ),
     ),
     "tfsc.optimizers",
+    other_parameter=_other_parameter,
 )
 
 
@@ -134,8 +172,9 @@ _ALONE = (
             "nesterov": Switch(default=True, about="Nesterov momentum"),
             "steps": Whole(default=3, low=1, high=100, about="Newton–Schulz steps"),
             "rest": Component(
-                catalog=_BASIC,
-                names=("sgd", "adamw"),
+                catalog=Catalog(
+                    "an optimizer", (_BASIC["sgd"], _BASIC["adamw"]), "tfsc.optimizers"
+                ),
                 optional=True,
                 about="what updates biases, BatchNorm and the dense layer, at the same learning "
                 "rate (see --lr_factors); sgd with muon's momentum",
@@ -172,6 +211,7 @@ OPTIMIZERS = Catalog(
         ),
     ),
     "tfsc.optimizers",
+    other_parameter=_other_parameter,
 )
 
 

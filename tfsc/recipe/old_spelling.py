@@ -98,20 +98,43 @@ def answer(name: str, words: Sequence[str]) -> str:
     """
     if (name := _without_no(name)) not in NAMES:
         return ""
-    values = dict(map(_value, words))
+    setting, values = NAMES[name], dict(map(_value, words))
+    rule = f"is part of --{setting} now (`python -m tfsc.{_PARTS[setting]}` lists what it can say)"
+    # What stands there in today's spelling, from a flagfile say, is not what 0.1 had by default.
+    todays = {n for n, text in values.items() if n in _GONE and not _may_be_old(n, text)}
+    if setting in todays:
+        return f"{rule}; change it in --{setting}={shlex.quote(values[setting])}"
+    old = {n: v for n, v in values.items() if n in NAMES and NAMES[n] not in todays}
+    families = {n: values[n] for n in ("model", "optimizer") if n in values and n not in todays}
     try:
-        new = translated(values)
+        new = translated(families | old)
+        without = translated(families | old | {name: _GONE[setting][name]})
     except ValueError:  # a value that was wrong in any spelling
-        return f"is part of --{NAMES[name]} now (--help shows it)"
-    said = {NAMES[old] for old in values if old in NAMES} | {"model", "input", "optimizer"}
-    shown = [
-        f"--{setting}={shlex.quote(text)}"
-        for setting, text in new.items()
-        if setting in said and text != values.get(setting)
-    ]
-    if not shown:  # nothing but what is so anyway
-        return f"is part of --{NAMES[name]} now (--help shows it)"
-    return f"is part of --{NAMES[name]} now; what was typed is {' '.join(shown)}"
+        return rule
+    if new[setting] == without[setting]:  # it has no effect
+        return rule
+    said = {NAMES[n] for n in old}
+    if families.get("model") == "airbench" and "input" not in values:
+        said.add("input")
+    shown = [f"--{n}={shlex.quote(new[n])}" for n in new if n in said]
+    return f"is part of --{setting} now; what was typed is {' '.join(shown)}"
+
+
+# The package that lists what a setting can say.
+_PARTS = {
+    "model": "models",
+    "input": "inputs",
+    "augment": "augment",
+    "optimizer": "optimizers",
+    "clip": "optimizers",
+    "loss": "losses",
+    "average": "averages",
+}
+
+
+def _may_be_old(setting: str, text: str) -> bool:
+    """Whether 0.1 could have had this text: the name of a network or optimizer."""
+    return setting in ("model", "optimizer") and "(" not in text
 
 
 def _without_no(name: str) -> str:
@@ -257,6 +280,8 @@ def _average(old: Mapping[str, str]) -> str:
 
 
 def _bool(text: str) -> str:
+    if text.lower() not in ("true", "t", "1", "false", "f", "0"):
+        raise ValueError(f"must be true or false, received {text!r}")
     return "true" if text.lower() in ("true", "t", "1") else "false"
 
 

@@ -1,6 +1,6 @@
 """What a recipe's settings must keep among each other; without TensorFlow.
 
-Rules about one value alone are its `Setting`'s, in `tfsc.recipe`.
+Rules about one value alone are its `Setting`'s, those of a text its catalog's.
 """
 
 from collections.abc import Callable

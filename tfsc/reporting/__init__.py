@@ -1,1 +1,1 @@
-"""Reporting: the run directory, what a run amounts to, and its pictures."""
+"""Tables, events, pictures, summaries: what is written of a run."""

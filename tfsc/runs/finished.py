@@ -3,8 +3,8 @@
 from typing import Any
 
 from tfsc.recipe import Recipe
-from tfsc.runs.run_directory import RunDirectory
 from tfsc.reporting.summary import result
+from tfsc.runs.run_directory import RunDirectory
 
 
 def finished(recipe: Recipe) -> dict[str, Any]:

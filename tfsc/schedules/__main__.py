@@ -16,7 +16,9 @@ from tfsc.schedules.doubts import doubts
 from tfsc.schedules.parsed import ScheduleText
 
 _SHOW = flags.DEFINE_string("show", None, "The schedule, as --schedule of tfsc.train takes it.")
-_MOMENTUM = flags.DEFINE_string("momentum", "0.9", "Momentum, as --momentum of tfsc.train.")
+_MOMENTUM = flags.DEFINE_string(
+    "momentum", "0.9", "Momentum, as of sgd in --optimizer of tfsc.train."
+)
 _STEPS = flags.DEFINE_integer(
     "steps", None, "Steps of the run; default: 25 epochs.", lower_bound=1, upper_bound=10**9
 )

@@ -1,4 +1,4 @@
-"""Schedules from text: `build` makes the one that `--schedule` or `--momentum` names."""
+"""Schedules from text: `build` makes the one that `--schedule` or a momentum names."""
 
 from collections.abc import Callable
 

@@ -55,7 +55,7 @@ def read_momentum(reader: Reader, what: str = "momentum") -> ScheduleText | Inve
     reader.skip_blanks()
     start = reader.at
     if reader.peek_word() != "inverse":
-        momentum = read(reader)
+        momentum = read(reader, what)
         if (highest := max(momentum.extremes())) > HIGHEST_MOMENTUM:
             rule = f"{what} must be at most {HIGHEST_MOMENTUM}, goes to {number_text(highest)}"
             raise reader.fail(rule, start)

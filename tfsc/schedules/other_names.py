@@ -8,7 +8,7 @@ A hint is one of
     low                     our name of the parameter
     start=max/25            how to write it
     warmup(5) → cosine(…)   a schedule; … stands for arguments
-    --momentum='…'          a flag beside --schedule
+    --optimizer='…'         a flag beside --schedule
     no …                    why there is none
 
 and the words behind it in the tables below are those that it answers. Capitals and _ make no
@@ -66,7 +66,7 @@ _WARMUP = {
     "warmup_factor",
 }
 _MOMENTUM = {
-    "--momentum='inverse(0.95, 0.85)'": "cycle_momentum base_momentum max_momentum moms",
+    "--optimizer='sgd(inverse(0.95, 0.85))'": "cycle_momentum base_momentum max_momentum moms",
 }
 _OF_ALL = {
     "no schedule needs it: a run that is resumed knows its step": "last_epoch",

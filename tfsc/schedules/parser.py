@@ -61,8 +61,12 @@ def parse(text: str) -> ScheduleText:
     return schedule
 
 
-def read(reader: Reader) -> ScheduleText:
+def read(reader: Reader, what: str = "a learning rate") -> ScheduleText:
     """Read a schedule where the reader stands, up to what is none of it.
+
+    Args:
+        reader: the cursor.
+        what: its values are, for errors.
 
     Raises:
         ScheduleSyntaxError: likewise.
@@ -75,7 +79,7 @@ def read(reader: Reader) -> ScheduleText:
         after_warmup = bool(parts) and _is_warmup(parts[-1])
         if len(parts) == _MOST_PARTS:
             raise reader.fail(f"a schedule may have at most {_MOST_PARTS} parts")
-        parts.append(_part(reader))
+        parts.append(_part(reader, what))
         if after_warmup and not parts[-1].first():
             raise reader.fail("a warmup must lead to a rate above 0", starts[-1])
         if not reader.take("→", "->"):
@@ -107,7 +111,7 @@ def _how_to_end(part: Segments | Moving) -> str:
     return "; give it a length=" if "length" in part else ""
 
 
-def _part(reader: Reader) -> Segments | Moving:
+def _part(reader: Reader, what: str) -> Segments | Moving:
     name = reader.peek_word()
     if name in NAMED:
         reader.word()
@@ -118,7 +122,7 @@ def _part(reader: Reader) -> Segments | Moving:
         return call
     if reader.text[reader.at : reader.at + 1] == "[":
         return _segments(reader)
-    return Segments((Knot(read_rate(reader, "a learning rate"), 0.0),), ())
+    return Segments((Knot(read_rate(reader, what), 0.0),), ())
 
 
 def _segments(reader: Reader) -> Segments:

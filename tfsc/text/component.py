@@ -12,25 +12,14 @@ class Component(Parameter):
     """A call of a catalog.
 
     Attributes:
-        catalog: that reads it.
-        names: the families that may stand here; empty: all.
+        catalog: of what may stand here.
     """
 
     catalog: Catalog
-    names: tuple[str, ...] = ()
 
     @property
     def rule(self) -> str:
-        names = ", ".join(self.names or self.catalog)
-        return f"{self.catalog.part}: {names}"
+        return f"{self.catalog.part}: {', '.join(self.catalog)}"
 
     def read(self, reader: Reader, place: Place) -> Call:
-        reader.skip_blanks()
-        start = reader.at
-        call = self.catalog.read(reader)
-        if self.names and call.family not in self.names:
-            allowed = ", ".join(self.names)
-            raise reader.fail(
-                f"{place.what} must be one of {allowed}, received {call.family}", start
-            )
-        return call
+        return self.catalog.read(reader)

@@ -11,6 +11,7 @@ Nothing here imports TensorFlow.
 """
 
 import dataclasses
+import difflib
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -200,7 +201,7 @@ class Catalog(Mapping[str, Family]):
         calls: list[Call] = []
         if reader.done():
             raise reader.fail(f"must be none, or name what there is: {self._names()}")
-        if reader.peek_word() == "none":
+        if reader.peek_word().lower() == "none":
             reader.word()
             if not reader.done():
                 raise reader.fail(f"nothing may follow none, found {reader.found()}")
@@ -228,6 +229,13 @@ class Catalog(Mapping[str, Family]):
     def _place(self, family: str) -> int:
         return self._order.index(family)
 
+    def _near(self, word: str) -> str:
+        """What a word that is no family is near to, for an error; empty if to none."""
+        names = (*self._further, *self._families)
+        near = [name for name in names if name == word.lower()]
+        near = near or difflib.get_close_matches(word.lower(), names, cutoff=0.75)
+        return f"; did you mean {' or '.join(near)}?" if near else ""
+
     def _names(self) -> str:
         return ", ".join((*self._further, *self._families))
 
@@ -237,7 +245,7 @@ class Catalog(Mapping[str, Family]):
         start = reader.at
         name = reader.word()
         if name not in self._families:
-            hint = self._other_name(name) or f"; names: {self._names()}"
+            hint = self._other_name(name) or f"; names: {self._names()}{self._near(name)}"
             named = f"is named {cut(name)!r}" if name else f"stands here, found {reader.found()}"
             raise reader.fail(f"no {self.noun} {named}{hint}", start)
         family = self[name]

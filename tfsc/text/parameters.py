@@ -213,18 +213,20 @@ class Whole(Parameter):
 
 @dataclass(frozen=True, kw_only=True)
 class Wholes(Parameter):
-    """A list of whole numbers, such as [6,6,6]; a number alone is a list of one.
+    """A list of whole numbers, such as [6,6,6].
 
     Attributes:
         low, high: bounds of each.
         most: how many there may be.
         odd: whether each must be odd.
+        alone: whether a number alone is a list of one.
     """
 
     low: int = 1
     high: int = 1_000_000_000
     most: int = 16
     odd: bool = False
+    alone: bool = False
 
     @property
     def rule(self) -> str:
@@ -233,6 +235,9 @@ class Wholes(Parameter):
 
     def read(self, reader: Reader, place: Place) -> tuple[int, ...]:
         if not reader.take("["):
+            if not self.alone:
+                rule = f"{place.what} must be a list, such as {self.text(self.default or (1, 1))}"
+                raise reader.fail(f"{rule}, found {reader.found()}")
             return (self._item(reader, place),)
         found: list[int] = []
         while True:
@@ -255,6 +260,7 @@ class Wholes(Parameter):
         return int(value)
 
     def text(self, value: tuple[int, ...] | int) -> str:
-        if isinstance(value, int):
-            return str(value)
-        return str(value[0]) if len(value) == 1 else f"[{','.join(map(str, value))}]"
+        items = (value,) if isinstance(value, int) else value
+        if self.alone and len(items) == 1:
+            return str(items[0])
+        return f"[{','.join(map(str, items))}]"

@@ -1,1 +1,1 @@
-"""Training: the `Learner`, precision, checkpoints, callbacks, and `run`, which joins them."""
+"""Training: the `Learner`, checkpoints, callbacks, and `run`, which joins them."""
