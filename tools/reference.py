@@ -7,6 +7,7 @@ Without TensorFlow: settings and families are plain data, and a command's --help
 """
 
 import argparse
+import functools
 import importlib
 import os
 import re
@@ -233,8 +234,9 @@ def plain(text: str) -> str:
     return "".join(parts)
 
 
+@functools.cache
 def helps() -> dict[str, str]:
-    """Every command's flags, as absl lists them in XML."""
+    """Every command's flags, as absl lists them in XML; asked for once."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return {
         name: _of_argparse(name)

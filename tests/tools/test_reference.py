@@ -110,7 +110,7 @@ def test_a_changed_family_is_seen(pages):
 
 
 def test_a_changed_command_is_seen(pages):
-    helps = reference.helps()
+    helps = dict(reference.helps())
     helps["export"] = helps["export"].replace("Directory of the run.", "Another directory.")
     changed = {**pages, "commands.md": reference.commands(helps)}
     assert reference.stale(reference.FOLDER, changed) == ["commands.md"]

@@ -41,7 +41,8 @@ def run(
         _foreseen(lambda: _parse(argv, check, only_in_files, renamed))
         # absl's default would show other packages' notes.
         if flags.FLAGS["verbosity"].using_default_value:
-            flags.FLAGS["verbosity"].value = logging.WARNING
+            # By name, not by its flag: then absl takes it for one that was typed, and keeps it.
+            setattr(flags.FLAGS, "verbosity", logging.WARNING)  # noqa: B010 (mypy knows no flags)
         return list(argv[:1])
 
     _open_standard_streams()
