@@ -96,32 +96,30 @@ class Length(Parameter):
         return f"a duration ({UNITS[self.unit]})"
 
     def read(self, reader: Reader, place: Place) -> Duration:
-        reader.skip_blanks()
-        start = reader.at
-        number, unit = read_time(reader, f"{place.what}, a duration", self.unit)
-        if number == 0:
-            raise reader.fail(f"{place.what} must be above 0", start)
-        if number > LONGEST:
-            rule = f"{place.what} must be at most {LONGEST:g}, received {number:g}"
-            raise reader.fail(rule, start)
-        return Duration(number, unit)
+        return _duration(reader, place, self.unit)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lengths(Length):
-    """A list of durations that increase."""
+class Lengths(Parameter):
+    """A list of durations that increase.
+
+    Attributes:
+        unit: of those without unit.
+    """
+
+    unit: str = "e"
 
     @property
     def rule(self) -> str:
         return f"a list of durations ({UNITS[self.unit]})"
 
-    def read(self, reader: Reader, place: Place) -> tuple[Duration, ...]:  # type: ignore[override]
+    def read(self, reader: Reader, place: Place) -> tuple[Duration, ...]:
         reader.expect("[", f"to open the list of {place.what}")
         found: list[Duration] = []
         while True:
             reader.skip_blanks()
             start = reader.at
-            duration = super().read(reader, place)
+            duration = _duration(reader, place, self.unit)
             if found and duration.unit != found[-1].unit:
                 raise reader.fail(
                     f"{place.what} must all be in epochs or all in steps or all in percent", start
@@ -138,3 +136,15 @@ class Lengths(Length):
 
     def signature(self, name: str) -> str:
         return f"[{name}]"
+
+
+def _duration(reader: Reader, place: Place, default_unit: str) -> Duration:
+    reader.skip_blanks()
+    start = reader.at
+    number, unit = read_time(reader, f"{place.what}, a duration", default_unit)
+    if number == 0:
+        raise reader.fail(f"{place.what} must be above 0", start)
+    if number > LONGEST:
+        rule = f"{place.what} must be at most {LONGEST:g}, received {number:g}"
+        raise reader.fail(rule, start)
+    return Duration(number, unit)

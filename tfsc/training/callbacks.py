@@ -23,7 +23,7 @@ class StopOnSignal(keras.callbacks.Callback):
     SIGHUP stays ignored where it was, as under nohup.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.received: int | None = None
 
