@@ -99,6 +99,10 @@ def test_a_recipe_of_old_is_read_in_todays_spelling():
         ({"beta_2": "0.99", "epsilon": "1e-7"}, {"optimizer": "adamw(beta_2=0.99)"}),
         ({"optimizer": "sgd"}, {"optimizer": "sgd(0.9)"}),  # momentum 0.9 was the default
         ({"optimizer": "sgd", "nesterov": "true"}, {"optimizer": "sgd(0.9,nesterov)"}),
+        (
+            {"optimizer": "sgd", "momentum": "0", "nesterov": "true"},
+            {"optimizer": "sgd"},  # Nesterov's had no effect without a momentum
+        ),
         ({"optimizer": "rmsprop", "beta_2": "0.95"}, {"optimizer": "rmsprop(rho=0.95)"}),
         ({"optimizer": "sgd", "momentum": "inverse(0.95, .85)"}, "sgd(inverse(0.95,0.85))"),
         (

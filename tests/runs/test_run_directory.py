@@ -341,9 +341,13 @@ def test_a_folder_without_a_recipe_is_no_run_directory(tmp_path):
 
 
 def test_digests_of_earlier_versions_are_those_that_a_recipe_of_old_began_with(tmp_path):
-    (tmp_path / "provenance.json").write_text('{"starts": [{"recipe_digest": "9d387d6e"}, {}]}')
+    (tmp_path / "provenance.json").write_text('{"starts": [{"recipe_digest": "9d387d6e"}]}')
     (tmp_path / "recipe.flags").write_text("# Replay\n--dataset=digits\n--stack_units=1,1,1\n")
-    assert "9d387d6e" in earlier_digests(tmp_path)
+    assert earlier_digests(tmp_path) == {"9d387d6e"}
+    for damaged in ("[{}]", "[1]", "5"):
+        (tmp_path / "provenance.json").write_text(f'{{"starts": {damaged}}}')
+        with pytest.raises(RunDirectoryError, match=r"provenance.json is damaged: each start must"):
+            earlier_digests(tmp_path)
     (tmp_path / "recipe.flags").write_text(Recipe().flagfile())
     assert earlier_digests(tmp_path) == frozenset()
     with pytest.raises(RunDirectoryError, match="is no run directory"):

@@ -145,3 +145,14 @@ def test_a_parameter_of_another_family_is_refused_by_name(part, name):
     for key in sorted(foreign - set(catalog[name].parameters)):
         with pytest.raises(TextSyntaxError, match=f"{name} has no parameter '{key}'"):
             catalog.parse(f"{name}({key}=1)")
+
+
+@pytest.mark.parametrize(("part", "name"), EACH)
+def test_a_caret_stands_under_what_is_no_value(part, name):
+    for key in CATALOGS[part][name].parameters:
+        text = f" {name}( {key} = ?)"
+        with pytest.raises(TextSyntaxError) as caught:
+            CATALOGS[part].parse(text)
+        assert caught.value.position == text.index("?"), key
+        *_, shown, caret = str(caught.value).split("\n")
+        assert shown[caret.index("^")] == "?", key

@@ -31,7 +31,7 @@ COVER = Family(
         "part": Number(default=1.0),
     },
 )
-COATS = Catalog("a coat", (PLAIN, PAINT, MATT, COVER), order=("plain", "paint", "matt", "cover"),
+COATS = Catalog("a coat", (PLAIN, PAINT, MATT, COVER), ordered=True,
                 fault=lambda calls: "too shiny" if len(calls) == 4 else None)  # fmt: skip
 
 

@@ -35,10 +35,8 @@ def draw(calls: Calls) -> None:
     rows = []
     for index in range(_IMAGES):
         epochs = np.arange(_EPOCHS)
-        numbers, visits = (
-            epochs * count + index,
-            example_and_epoch.join(np.full(_EPOCHS, index), epochs),
-        )
+        numbers = epochs * count + index
+        visits = example_and_epoch.join(np.full(_EPOCHS, index), epochs)
         repeated = np.repeat(images[index : index + 1], _EPOCHS, axis=0).astype(np.float32)
         seen = layer(repeated, numbers, *([visits] if layer.by_visit else []))
         rows.append(np.concatenate([images[index : index + 1], np.asarray(seen)]))

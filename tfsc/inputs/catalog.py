@@ -61,7 +61,7 @@ INPUTS = Catalog(
         ),
     ),
     "tfsc.inputs",
-    order=("center", "standardize", "scale", "whiten"),
+    ordered=True,
     fault=lambda calls: (
         "center and standardize both subtract a mean: one of them"
         if {"center", "standardize"} <= {call.family for call in calls}

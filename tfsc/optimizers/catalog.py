@@ -40,11 +40,10 @@ class OptimizerFamily(Family):
     """An optimizer.
 
     Attributes:
-        decoupled: whether its weight decay is: True, False (as it has none of its own), or None
-            where the recipe says.
+        decoupled: whether its weight decay always is; else --decoupled says.
     """
 
-    decoupled: bool | None = None
+    decoupled: bool = False
 
 
 def _nesterov_fault(call: Call) -> str | None:

@@ -254,6 +254,8 @@ def _one_optimizer(family: str, old: Mapping[str, str]) -> str:
         arguments["epsilon"] = old["epsilon"]
     if "momentum" in parameters:
         arguments |= {"momentum": old["momentum"], "nesterov": _bool(old["nesterov"])}
+        if family != "muon" and old["momentum"].strip() in ("0", "0.0"):
+            arguments["nesterov"] = "false"  # it had no effect then, and is refused now
     if family == "muon":
         rest_momentum = old["muon_rest_momentum"] or old["momentum"]
         rest = _one_optimizer(old["muon_rest"], {**old, "momentum": rest_momentum})

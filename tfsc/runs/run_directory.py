@@ -242,7 +242,13 @@ def earlier_digests(run_dir: Path) -> frozenset[str]:
     if not old_spelling.is_old(re.findall(r"^--(\w+)=", text, re.MULTILINE)):
         return frozenset()
     starts = read_json(run_dir / "provenance.json").get("starts", [])
-    return frozenset(str(start.get("recipe_digest")) for start in starts)
+    try:
+        return frozenset(str(start["recipe_digest"]) for start in starts)
+    except (KeyError, TypeError) as error:
+        raise RunDirectoryError(
+            f"{run_dir / 'provenance.json'} is damaged: each start must have a recipe_digest "
+            f"({error!r})"
+        ) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from tfsc.text.parameters import Parameter, Place
-from tfsc.text.reader import Reader, TextSyntaxError, cut
+from tfsc.text.reader import Reader, cut
 
 _MOST_CALLS = 20  # in a text of several
 
@@ -120,7 +120,7 @@ class Catalog(Mapping[str, Family]):
         other_name: what to say of a word that is no family, such as ours for it; empty: nothing.
         other_parameter: likewise of (a word that is no parameter, a family's name, its parameters).
         further: other words that stand in the place of a family, for errors.
-        order: of several, the names in the order in which they must stand; empty: in any.
+        ordered: whether several must stand in the order of the catalog.
         fault: the rule about several together that calls break, or None.
     """
 
@@ -134,13 +134,13 @@ class Catalog(Mapping[str, Family]):
         other_name: Callable[[str], str] = lambda word: "",
         other_parameter: Callable[[str, str, tuple[str, ...]], str] = lambda *_: "",
         further: tuple[str, ...] = (),
-        order: tuple[str, ...] = (),
+        ordered: bool = False,
         fault: Callable[[list[Call]], str | None] = lambda calls: None,
     ):
         self.part, self.package, self._call = part, package, call
         self._families = {family.name: family for family in families}
         self._other_name, self._other_parameter = other_name, other_parameter
-        self._further, self._order, self._fault = further, order, fault
+        self._further, self._ordered, self._fault = further, ordered, fault
 
     @property
     def noun(self) -> str:
@@ -212,7 +212,7 @@ class Catalog(Mapping[str, Family]):
             earlier = [other.family for other in calls]
             if call.family in earlier:
                 raise reader.fail(f"{call.family} is given twice", start)
-            if self._order and earlier and self._place(call.family) < self._place(earlier[-1]):
+            if self._ordered and earlier and self._place(call.family) < self._place(earlier[-1]):
                 rule = f"{call.family} must stand before {earlier[-1]}"
                 raise reader.fail(rule, start)
             if len(calls) == _MOST_CALLS:
@@ -227,7 +227,7 @@ class Catalog(Mapping[str, Family]):
         return Calls(tuple(calls))
 
     def _place(self, family: str) -> int:
-        return self._order.index(family)
+        return list(self._families).index(family)
 
     def _near(self, word: str) -> str:
         """What a word that is no family is near to, for an error; empty if to none."""
@@ -308,6 +308,3 @@ class Catalog(Mapping[str, Family]):
 def flat(text: str) -> str:
     """A text on one line, its characters where they were."""
     return text.replace("\n", " ").replace("\t", " ")
-
-
-__all__ = ["Call", "Calls", "Catalog", "Family", "TextSyntaxError", "flat"]

@@ -1,5 +1,6 @@
 """Kinds of parameters of component texts: what each reads, allows and prints."""
 
+import abc
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameter:
+class Parameter(abc.ABC):
     """A parameter of a family; its subclasses are the kinds.
 
     Attributes:
@@ -59,17 +60,17 @@ class Parameter:
         return self.required or self.leading
 
     @property
+    @abc.abstractmethod
     def rule(self) -> str:
         """What is allowed, in words."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def read(self, reader: Reader, place: Place) -> Any:
         """Read a value where the reader stands.
 
         Raises:
             TextSyntaxError: with the rule.
         """
-        raise NotImplementedError
 
     def text(self, value: Any) -> str:
         """What `read` reads back as `value`."""
