@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tfsc.native import library
+from tfsc.native import compiler
 
 ROOT = Path(__file__).parents[2]
 _TESTS = ("layers/test_winograd.py", "layers/test_norm_relu.py", "augment/test_separable.py")
@@ -16,15 +16,15 @@ _TESTS = ("layers/test_winograd.py", "layers/test_norm_relu.py", "augment/test_s
 def _lower():
     """Levels below the one of this process, the lowest last."""
     try:
-        here = library.level()
-    except library.NativeError:
+        here = compiler.level()
+    except compiler.NativeError:
         return []
-    return [*library.LEVELS][[*library.LEVELS].index(here) + 1 :]
+    return [*compiler.LEVELS][[*compiler.LEVELS].index(here) + 1 :]
 
 
 def _passed(level, *arguments):
     # The processor is not what is tested here: a level below another has fewer instructions.
-    environment = {**os.environ, library.LEVEL_VARIABLE: level, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, compiler.LEVEL_VARIABLE: level, "PYTHONPATH": str(ROOT)}
     tests = [str(ROOT / "tests" / name) for name in _TESTS]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -38,7 +38,7 @@ def test_the_arithmetic_of_avx2():
 
 
 @pytest.mark.slow  # above, the lowest level's arithmetic
-@pytest.mark.parametrize("level", [*library.LEVELS][1:])
+@pytest.mark.parametrize("level", [*compiler.LEVELS][1:])
 def test_all_of_a_lower_level(level):
     if level not in _lower():
         pytest.skip(f"{level} is no level below this processor's")

@@ -14,20 +14,9 @@
 #include "numbers.h"
 #include "operation.h"
 #include "scratch.h"
-#include "tensorflow/core/framework/common_shape_fns.h"
-#include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/shape_inference.h"
 
 namespace tfsc {
 namespace {
-
-using tensorflow::OpKernel;
-using tensorflow::OpKernelConstruction;
-using tensorflow::OpKernelContext;
-using tensorflow::Tensor;
-using tensorflow::TensorShape;
-using tensorflow::errors::InvalidArgument;
 
 constexpr int kMost = kPieces == 1 ? 4 : 2;  // Lanes of channels that are worked on at a time
 
@@ -37,8 +26,8 @@ struct Maps {
   int64_t pixels, channels, padded, block, blocks;
 
   Maps(const Tensor& x, int64_t value_bytes)
-      : channels(x.dim_size(3)), padded(RoundUp(channels, kLanes)) {
-    pixels = channels == 0 ? 0 : x.NumElements() / channels;
+      : channels(x.dim(3)), padded(RoundUp(channels, kLanes)) {
+    pixels = channels == 0 ? 0 : x.size() / channels;
     block = std::max<int64_t>(12'288 / (value_bytes * std::max<int64_t>(channels, 1)), 8);
     blocks = (pixels + block - 1) / block;
   }
@@ -130,50 +119,38 @@ struct Line {
   }
 };
 
-bool AreChannels(const Tensor& tensor, int64_t channels) {
-  return tensor.dims() == 1 && tensor.dim_size(0) == channels;
-}
-
 template <typename Number>
-class NormRelu : public OpKernel {
+class NormRelu {
  public:
   using Value = typename Number::Value;
 
-  explicit NormRelu(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("epsilon", &epsilon_));
-  }
+  explicit NormRelu(Construction& construction) : epsilon_(construction.number("epsilon")) {}
 
-  void Compute(OpKernelContext* context) override {
-    const Tensor &x = context->input(0), &gamma = context->input(1), &beta = context->input(2);
-    OP_REQUIRES(context,
-                x.dims() == 4 && AreChannels(gamma, x.dim_size(3)) &&
-                    AreChannels(beta, x.dim_size(3)),
-                InvalidArgument("must be x [n, h, w, channels], gamma and beta [channels]. "
-                                "Received: ", x.shape().DebugString(), ", ",
-                                gamma.shape().DebugString(), " and ",
-                                beta.shape().DebugString()));
+  void Compute(Call& call) const {
+    const Tensor x = call.input(0), gamma = call.input(1), beta = call.input(2);
+    if (!call.Requires(x.rank() == 4 && gamma.Is({x.dim(3)}) && beta.Is({x.dim(3)}),
+                       "must be x [n, h, w, channels], gamma and beta [channels]. Received: ",
+                       x.shape(), ", ", gamma.shape(), " and ", beta.shape()))
+      return;
     const Maps maps(x, sizeof(Value));
-    Tensor *y = nullptr, *mean = nullptr, *variance = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, x.shape(), &y));
-    OP_REQUIRES_OK(context, context->allocate_output(1, TensorShape({maps.channels}), &mean));
-    OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({maps.channels}), &variance));
-    float *m = mean->flat<float>().data(), *s = variance->flat<float>().data();
+    auto* to = call.output_like<Value>(0, x);
+    auto *m = call.output<float>(1, {maps.channels}), *s = call.output<float>(2, {maps.channels});
+    if (to == nullptr || m == nullptr || s == nullptr) return;
     if (maps.pixels == 0) {
       std::fill_n(m, maps.channels, NAN);  // as FusedBatchNorm
       std::fill_n(s, maps.channels, NAN);
       return;
     }
-    const auto* from = Values<Number>(x);
-    auto* to = Values<Number>(y);
+    const auto* from = x.data<Value>();
     Scratch scratch(Scratch::Bytes<float>(2 * maps.blocks * maps.padded));
     float* blocks = scratch.Take<float>(2 * maps.blocks * maps.padded);
     const int64_t cycles = maps.block * maps.padded / kLanes * 4;
-    Parallel(context, maps.blocks, 2 * cycles, [&](int64_t begin, int64_t end) {
+    Parallel(maps.blocks, 2 * cycles, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b) Moments(from, maps, b, blocks + 2 * b * maps.padded);
     });
     Join(blocks, maps, m, s);
-    const float *g = gamma.flat<float>().data(), *o = beta.flat<float>().data();
-    Parallel(context, maps.blocks, cycles, [&](int64_t begin, int64_t end) {
+    const float *g = gamma.data<float>(), *o = beta.data<float>();
+    Parallel(maps.blocks, cycles, [&](int64_t begin, int64_t end) {
       const int64_t first = maps.first(begin), last = maps.last(end - 1);
       ForChannels(maps.channels, [&]<int registers, bool whole>(int64_t c, int lanes) {
         Apply<registers, whole>(from, maps, first, last, c, lanes, m, s, g, o, to);
@@ -254,49 +231,46 @@ class NormRelu : public OpKernel {
 // With dz = dy where z > 0, else 0, and sums over the N pixels:
 //   dβ = Σdz,  dγ = Σdz·(x − mean)/σ,  dx = γ/σ·(dz − dβ/N − (x − mean)·Σdz·(x − mean)/(N·σ²))
 template <typename Number>
-class NormReluGradient : public OpKernel {
+class NormReluGradient {
  public:
   using Value = typename Number::Value;
 
-  explicit NormReluGradient(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("epsilon", &epsilon_));
-  }
+  explicit NormReluGradient(Construction& construction)
+      : epsilon_(construction.number("epsilon")) {}
 
-  void Compute(OpKernelContext* context) override {
-    const Tensor &dy = context->input(0), &x = context->input(1);
-    OP_REQUIRES(context, x.dims() == 4 && dy.shape() == x.shape(),
-                InvalidArgument("must be dy and x [n, h, w, channels]. Received: ",
-                                dy.shape().DebugString(), " and ", x.shape().DebugString()));
+  void Compute(Call& call) const {
+    const Tensor dy = call.input(0), x = call.input(1);
+    if (!call.Requires(x.rank() == 4 && dy.IsLike(x),
+                       "must be dy and x [n, h, w, channels]. Received: ", dy.shape(), " and ",
+                       x.shape()))
+      return;
     const float* of_channels[4];  // gamma, beta, mean, variance
     for (int k = 0; k < 4; ++k) {
-      const Tensor& input = context->input(2 + k);
-      OP_REQUIRES(context, AreChannels(input, x.dim_size(3)),
-                  InvalidArgument("must be gamma, beta, mean and variance [channels]. Received: ",
-                                  input.shape().DebugString(), " for ", x.dim_size(3),
-                                  " channels"));
-      of_channels[k] = input.flat<float>().data();
+      const Tensor input = call.input(2 + k);
+      if (!call.Requires(input.Is({x.dim(3)}),
+                         "must be gamma, beta, mean and variance [channels]. Received: ",
+                         input.shape(), " for ", std::to_string(x.dim(3)), " channels"))
+        return;
+      of_channels[k] = input.data<float>();
     }
     const auto [gamma, beta, mean, variance] = of_channels;
     const Maps maps(x, sizeof(Value));
-    Tensor *dx = nullptr, *dgamma = nullptr, *dbeta = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, x.shape(), &dx));
-    OP_REQUIRES_OK(context, context->allocate_output(1, TensorShape({maps.channels}), &dgamma));
-    OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({maps.channels}), &dbeta));
-    float *dg = dgamma->flat<float>().data(), *db = dbeta->flat<float>().data();
+    auto* to = call.output_like<Value>(0, x);
+    auto *dg = call.output<float>(1, {maps.channels}), *db = call.output<float>(2, {maps.channels});
+    if (to == nullptr || dg == nullptr || db == nullptr) return;
     if (maps.pixels == 0) {
       std::fill_n(dg, maps.channels, 0.f);
       std::fill_n(db, maps.channels, 0.f);
       return;
     }
-    const auto *upstream = Values<Number>(dy), *from = Values<Number>(x);
-    auto* to = Values<Number>(dx);
+    const auto *upstream = dy.data<Value>(), *from = x.data<Value>();
     Scratch scratch(Scratch::Bytes<float>((2 * maps.blocks + 4) * maps.padded));
     float* blocks = scratch.Take<float>((2 * maps.blocks + 4) * maps.padded);
     Lines lines{blocks + 2 * maps.blocks * maps.padded, maps.padded};
     for (int64_t c = 0; c < maps.channels; c += kLanes)
       lines.Put(c, Line(mean, variance, gamma, beta, epsilon_, c, Left(maps.channels - c)));
     const int64_t cycles = maps.block * maps.padded / kLanes * 6;
-    Parallel(context, maps.blocks, cycles, [&](int64_t begin, int64_t end) {
+    Parallel(maps.blocks, cycles, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b)
         SumBlock(upstream, from, maps, b, lines, blocks + 2 * b * maps.padded);
     });
@@ -317,7 +291,7 @@ class NormReluGradient : public OpKernel {
       StoreAligned(blocks + c, slope);  // the first block has been read
       StoreAligned(blocks + maps.padded + c, sum.Times(share));
     }
-    Parallel(context, maps.blocks, cycles, [&](int64_t begin, int64_t end) {
+    Parallel(maps.blocks, cycles, [&](int64_t begin, int64_t end) {
       const int64_t first = maps.first(begin), last = maps.last(end - 1);
       ForChannels(maps.channels, [&]<int registers, bool whole>(int64_t c, int lanes) {
         Apply<registers, whole>(upstream, from, maps, first, last, c, lanes, lines, blocks + c,
@@ -404,44 +378,25 @@ class NormReluGradient : public OpKernel {
   float epsilon_;
 };
 
-// Outputs: maps like the input of that number, and two of [channels].
-template <int input>
-absl::Status MapsAndChannels(tensorflow::shape_inference::InferenceContext* context) {
-  tensorflow::shape_inference::ShapeHandle x;
-  TF_RETURN_IF_ERROR(context->WithRank(context->input(input), 4, &x));
-  context->set_output(0, x);
-  for (int k = 1; k < 3; ++k) context->set_output(k, context->Vector(context->Dim(x, 3)));
-  return absl::OkStatus();
-}
+const bool kRegistered =
+    RegisterOperation("TfscNormRelu", {"x: T", "gamma: float", "beta: float"},
+                      {"y: T", "mean: float", "variance: float"},
+                      {"T: {bfloat16, float}", "epsilon: float"},
+                      [](Shapes& shapes) {
+                        shapes.Like(0, 0, 4);
+                        for (int output : {1, 2}) shapes.Vector(output, 0, 4, 3);
+                      }) &&
+    RegisterKernels<NormRelu>("TfscNormRelu") &&
+    RegisterOperation("TfscNormReluGradient",
+                      {"dy: T", "x: T", "gamma: float", "beta: float", "mean: float",
+                       "variance: float"},
+                      {"dx: T", "dgamma: float", "dbeta: float"},
+                      {"T: {bfloat16, float}", "epsilon: float"},
+                      [](Shapes& shapes) {
+                        shapes.Like(0, 1, 4);
+                        for (int output : {1, 2}) shapes.Vector(output, 1, 4, 3);
+                      }) &&
+    RegisterKernels<NormReluGradient>("TfscNormReluGradient");
 
 }  // namespace
-
-REGISTER_OP("TfscNormRelu")
-    .Input("x: T")
-    .Input("gamma: float")
-    .Input("beta: float")
-    .Output("y: T")
-    .Output("mean: float")
-    .Output("variance: float")
-    .Attr("T: {bfloat16, float}")
-    .Attr("epsilon: float")
-    .SetShapeFn(MapsAndChannels<0>);
-
-REGISTER_OP("TfscNormReluGradient")
-    .Input("dy: T")
-    .Input("x: T")
-    .Input("gamma: float")
-    .Input("beta: float")
-    .Input("mean: float")
-    .Input("variance: float")
-    .Output("dx: T")
-    .Output("dgamma: float")
-    .Output("dbeta: float")
-    .Attr("T: {bfloat16, float}")
-    .Attr("epsilon: float")
-    .SetShapeFn(MapsAndChannels<1>);
-
-TFSC_REGISTER("TfscNormRelu", NormRelu);
-TFSC_REGISTER("TfscNormReluGradient", NormReluGradient);
-
 }  // namespace tfsc

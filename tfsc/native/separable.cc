@@ -12,19 +12,9 @@
 #include "lanes.h"
 #include "operation.h"
 #include "scratch.h"
-#include "tensorflow/core/framework/common_shape_fns.h"
-#include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/shape_inference.h"
 
 namespace tfsc {
 namespace {
-
-using tensorflow::OpKernel;
-using tensorflow::OpKernelConstruction;
-using tensorflow::OpKernelContext;
-using tensorflow::Tensor;
-using tensorflow::errors::InvalidArgument;
 
 // The entries of a matrix that are not 0, row by row, in the order of their columns.
 class Sparse {
@@ -85,28 +75,26 @@ inline void Copy(const uint8_t* from, int64_t size, float* to) {
 }
 
 template <typename Value>
-class Separable : public OpKernel {
+class Separable {
  public:
-  explicit Separable(OpKernelConstruction* context) : OpKernel(context) {}
+  explicit Separable(Construction&) {}
 
-  void Compute(OpKernelContext* context) override {
-    const Tensor &x = context->input(0), &a_y = context->input(1), &a_x = context->input(2);
-    OP_REQUIRES(context,
-                x.dims() == 4 && Fits(a_y, x.dim_size(0), x.dim_size(1)) &&
-                    Fits(a_x, x.dim_size(0), x.dim_size(2)),
-                InvalidArgument("must be x [n, h, w, channels], a_y [n, h, h] and a_x [n, w, w] or "
-                                "empty. Received: ", x.shape().DebugString(), ", ",
-                                a_y.shape().DebugString(), " and ", a_x.shape().DebugString()));
-    Tensor* y = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, x.shape(), &y));
-    const int64_t height = x.dim_size(1), width = x.dim_size(2), channels = x.dim_size(3);
+  void Compute(Call& call) const {
+    const Tensor x = call.input(0), a_y = call.input(1), a_x = call.input(2);
+    if (!call.Requires(x.rank() == 4 && Fits(a_y, x.dim(0), x.dim(1)) &&
+                           Fits(a_x, x.dim(0), x.dim(2)),
+                       "must be x [n, h, w, channels], a_y [n, h, h] and a_x [n, w, w] or empty. "
+                       "Received: ", x.shape(), ", ", a_y.shape(), " and ", a_x.shape()))
+      return;
+    float* to = call.output_like<float>(0, x);
+    if (to == nullptr) return;
+    const int64_t height = x.dim(1), width = x.dim(2), channels = x.dim(3);
     const int64_t size = height * width * channels;
-    if (x.NumElements() == 0) return;
-    const auto* from = reinterpret_cast<const Value*>(x.tensor_data().data());
-    const auto *down = a_y.flat<float>().data(), *across = a_x.flat<float>().data();
-    const bool has_rows = a_y.NumElements() > 0, has_columns = a_x.NumElements() > 0;
-    float* to = y->flat<float>().data();
-    Parallel(context, x.dim_size(0), size * 2, [&](int64_t begin, int64_t end) {
+    if (x.size() == 0) return;
+    const auto* from = x.data<Value>();
+    const auto *down = a_y.data<float>(), *across = a_x.data<float>();
+    const bool has_rows = a_y.size() > 0, has_columns = a_x.size() > 0;
+    Parallel(x.dim(0), size * 2, [&](int64_t begin, int64_t end) {
       // Some values more: four are read and written where a pixel has three.
       const int64_t room = size + kLanes;
       Scratch scratch(3 * Scratch::Bytes<float>(room));
@@ -138,9 +126,8 @@ class Separable : public OpKernel {
   using Four = Vector<float, 4>;
 
   static bool Fits(const Tensor& matrices, int64_t images, int64_t size) {
-    return matrices.NumElements() == 0 ||
-           (matrices.dims() == 3 && matrices.dim_size(0) == images &&
-            matrices.dim_size(1) == size && matrices.dim_size(2) == size);
+    return matrices.size() == 0 ||
+           matrices.Is({images, size, size});
   }
 
   static void Rows(const float* x, const Sparse& matrix, int64_t height, int64_t length, float* y) {
@@ -187,26 +174,11 @@ class Separable : public OpKernel {
   }
 };
 
+const bool kRegistered =
+    RegisterOperation("TfscSeparable", {"x: T", "a_y: float", "a_x: float"}, {"y: float"},
+                      {"T: {uint8, float}"}, [](Shapes& shapes) { shapes.Like(0, 0, 4); }) &&
+    RegisterKernel<Separable<uint8_t>>("TfscSeparable", TF_UINT8) &&
+    RegisterKernel<Separable<float>>("TfscSeparable", TF_FLOAT);
+
 }  // namespace
-
-REGISTER_OP("TfscSeparable")
-    .Input("x: T")
-    .Input("a_y: float")
-    .Input("a_x: float")
-    .Output("y: float")
-    .Attr("T: {uint8, float}")
-    .SetShapeFn([](tensorflow::shape_inference::InferenceContext* context) {
-      tensorflow::shape_inference::ShapeHandle x;
-      TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &x));
-      context->set_output(0, x);
-      return absl::OkStatus();
-    });
-
-REGISTER_KERNEL_BUILDER(
-    Name("TfscSeparable").Device(tensorflow::DEVICE_CPU).TypeConstraint<uint8_t>("T"),
-    Separable<uint8_t>);
-REGISTER_KERNEL_BUILDER(
-    Name("TfscSeparable").Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"),
-    Separable<float>);
-
 }  // namespace tfsc

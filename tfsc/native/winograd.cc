@@ -18,21 +18,10 @@
 #include "operation.h"
 #include "products.h"
 #include "scratch.h"
-#include "tensorflow/core/framework/common_shape_fns.h"
-#include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/shape_inference.h"
 #include "transforms.h"
 
 namespace tfsc {
 namespace {
-
-using tensorflow::OpKernel;
-using tensorflow::OpKernelConstruction;
-using tensorflow::OpKernelContext;
-using tensorflow::Tensor;
-using tensorflow::TensorShape;
-using tensorflow::errors::InvalidArgument;
 
 // Values of a cache line: lines a power of two apart would compete for the same few places.
 template <typename Number>
@@ -48,7 +37,7 @@ struct Grid {
   int64_t images, height, width, rows, columns;
 
   explicit Grid(const Tensor& maps)
-      : images(maps.dim_size(0)), height(maps.dim_size(1)), width(maps.dim_size(2)),
+      : images(maps.dim(0)), height(maps.dim(1)), width(maps.dim(2)),
         rows((height + kOut - 1) / kOut), columns((width + kOut - 1) / kOut) {}
   int64_t tiles() const { return images * rows * columns; }
   Tile tile(int64_t number) const {
@@ -179,34 +168,28 @@ class Window {
 };
 
 template <typename Number>
-class Conv : public OpKernel {
+class Conv {
  public:
   using Value = typename Number::Value;
 
-  explicit Conv(OpKernelConstruction* context) : OpKernel(context) {}
+  explicit Conv(Construction&) {}
 
-  void Compute(OpKernelContext* context) override {
-    const Tensor &x = context->input(0), &filters = context->input(1), &bias = context->input(2);
-    OP_REQUIRES(context,
-                x.dims() == 4 && filters.dims() == 4 && filters.dim_size(0) == 3 &&
-                    filters.dim_size(1) == 3 && filters.dim_size(2) == x.dim_size(3) &&
-                    bias.dims() == 1 && bias.dim_size(0) == filters.dim_size(3),
-                InvalidArgument("must be x [n, h, w, in], filters [3, 3, in, out] and bias [out]. "
-                                "Received: ", x.shape().DebugString(), ", ",
-                                filters.shape().DebugString(), " and ",
-                                bias.shape().DebugString()));
-    const int64_t in = x.dim_size(3), out = filters.dim_size(3);
+  void Compute(Call& call) const {
+    const Tensor x = call.input(0), filters = call.input(1), bias = call.input(2);
+    if (!call.Requires(x.rank() == 4 && bias.rank() == 1 &&
+                           filters.Is({3, 3, x.dim(3), bias.dim(0)}),
+                       "must be x [n, h, w, in], filters [3, 3, in, out] and bias [out]. "
+                       "Received: ", x.shape(), ", ", filters.shape(), " and ", bias.shape()))
+      return;
+    const int64_t in = x.dim(3), out = filters.dim(3);
     const Grid grid(x);
-    Tensor* y = nullptr;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(
-                       0, TensorShape({grid.images, grid.height, grid.width, out}), &y));
-    if (y->NumElements() == 0) return;
+    auto* output = call.output<Value>(0, {grid.images, grid.height, grid.width, out});
+    if (output == nullptr || grid.tiles() * out == 0) return;
     const int64_t steps = (in + Number::kTogether - 1) / Number::kTogether;
     const int64_t padded = RoundUp(out, kLanes), u_point = steps * Number::kTogether * padded;
     Scratch filter_scratch(Scratch::Bytes<Value>(kPoints * u_point));
     auto* u = filter_scratch.Take<Value>(kPoints * u_point);
-    TransformFilters(context, filters.flat<float>().data(), in, out, u);
+    TransformFilters(filters.data<float>(), in, out, u);
 
     // A tile's points lie together, 16 channels at a time: [tile, channels/16, 36, 16]. Scattered,
     // each would miss the first-level cache.
@@ -217,14 +200,13 @@ class Conv : public OpKernel {
     const int64_t most = std::max<int64_t>(
         600'000 / (sizeof(Value) * v_tile + sizeof(float) * m_tile), 2 * kRows);
     // As many for each thread as for any other.
-    const int64_t threads = context->device()->tensorflow_cpu_worker_threads()->num_threads;
+    const int64_t threads = Pool::Get().size();
     const int64_t turns = (grid.tiles() + threads * most - 1) / (threads * most);
     const int64_t block = (grid.tiles() + threads * turns - 1) / (threads * turns);
     const int64_t blocks = (grid.tiles() + block - 1) / block;
-    const auto* input = Values<Number>(x);
-    auto* output = Values<Number>(y);
+    const auto* input = x.data<Value>();
     const int64_t cycles = block * kPoints * steps * padded / kLanes;
-    Parallel(context, blocks, cycles, [&](int64_t begin, int64_t end) {
+    Parallel(blocks, cycles, [&](int64_t begin, int64_t end) {
       Scratch scratch(Scratch::Bytes<float>(block * m_tile) +
                       Scratch::Bytes<Value>(block * v_tile));
       auto* m = scratch.Take<float>(block * m_tile);
@@ -254,7 +236,7 @@ class Conv : public OpKernel {
                              u + p * u_point + panel * steps * Number::kTogether, layout,
                              m + from * m_tile + p * kLanes, false);
           }
-          ScatterOutputs(m, bias.flat<float>().data(), grid, out, first, order, m_tile, panel,
+          ScatterOutputs(m, bias.data<float>(), grid, out, first, order, m_tile, panel,
                          registers, output);
         }
       }
@@ -263,11 +245,10 @@ class Conv : public OpKernel {
 
  private:
   // Filters as 36 matrices [in, out], each in panels of 64 columns: [steps, columns, kTogether].
-  static void TransformFilters(OpKernelContext* context, const float* w, int64_t in, int64_t out,
-                               Value* u) {
+  static void TransformFilters(const float* w, int64_t in, int64_t out, Value* u) {
     constexpr int kTogether = Number::kTogether;
     const int64_t steps = (in + kTogether - 1) / kTogether, padded = RoundUp(out, kLanes);
-    Parallel(context, steps, padded * 40, [=](int64_t begin, int64_t end) {
+    Parallel(steps, padded * 40, [=](int64_t begin, int64_t end) {
       for (int64_t step = begin; step < end; ++step) {
         for (int64_t column = 0; column < padded; column += kLanes) {
           Lanes points[kTogether][kPoints];
@@ -351,25 +332,24 @@ class Conv : public OpKernel {
 // machine disturbs; these fit the second (1 MiB), and points pass through it. Which jobs there are
 // depends on the shapes alone, and so do the bits.
 template <typename Number>
-class ConvFilterGradient : public OpKernel {
+class ConvFilterGradient {
  public:
   using Value = typename Number::Value;
 
-  explicit ConvFilterGradient(OpKernelConstruction* context) : OpKernel(context) {}
+  explicit ConvFilterGradient(Construction&) {}
 
-  void Compute(OpKernelContext* context) override {
-    const Tensor &x = context->input(0), &dy = context->input(1);
-    OP_REQUIRES(context,
-                x.dims() == 4 && dy.dims() == 4 && x.dim_size(0) == dy.dim_size(0) &&
-                    x.dim_size(1) == dy.dim_size(1) && x.dim_size(2) == dy.dim_size(2),
-                InvalidArgument("must be x [n, h, w, in] and dy [n, h, w, out]. Received: ",
-                                x.shape().DebugString(), " and ", dy.shape().DebugString()));
-    const int64_t in = x.dim_size(3), out = dy.dim_size(3);
+  void Compute(Call& call) const {
+    const Tensor x = call.input(0), dy = call.input(1);
+    if (!call.Requires(x.rank() == 4 && dy.rank() == 4 &&
+                           dy.Is({x.dim(0), x.dim(1), x.dim(2), dy.dim(3)}),
+                       "must be x [n, h, w, in] and dy [n, h, w, out]. Received: ", x.shape(),
+                       " and ", dy.shape()))
+      return;
+    const int64_t in = x.dim(3), out = dy.dim(3);
     const Grid grid(x);
-    Tensor* dw = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({3, 3, in, out}), &dw));
-    float* result = dw->flat<float>().data();
-    const int64_t size = dw->NumElements();
+    auto* result = call.output<float>(0, {3, 3, in, out});
+    if (result == nullptr) return;
+    const int64_t size = 9 * in * out;
     if (size == 0 || grid.tiles() == 0) {
       std::fill_n(result, size, 0.f);
       return;
@@ -377,10 +357,10 @@ class ConvFilterGradient : public OpKernel {
     const Plan plan(grid.tiles(), in, out);
     Scratch parts_scratch(Scratch::Bytes<float>(plan.parts * size));
     float* parts = parts_scratch.Take<float>(plan.parts * size);
-    const auto *inputs = Values<Number>(x), *gradients = Values<Number>(dy);
+    const auto *inputs = x.data<Value>(), *gradients = dy.data<Value>();
     const int64_t jobs = plan.parts * plan.rows * plan.columns;
     const int64_t cycles = grid.tiles() / plan.parts * plan.sums() / (kLanes * Number::kTogether);
-    Parallel(context, jobs, cycles, [&](int64_t begin, int64_t end) {
+    Parallel(jobs, cycles, [&](int64_t begin, int64_t end) {
       Scratch scratch(plan.bytes());
       float* sums = scratch.Take<float>(plan.sums());
       auto* v = scratch.Take<Value>(plan.points(plan.most_in));
@@ -401,7 +381,7 @@ class ConvFilterGradient : public OpKernel {
         TransformSums(sums, in, out, row, column, plan, parts + part * size);
       }
     });
-    Parallel(context, 9 * in, plan.parts * out / kLanes, [=](int64_t begin, int64_t end) {
+    Parallel(9 * in, plan.parts * out / kLanes, [=](int64_t begin, int64_t end) {
       for (int64_t i = begin * out; i < end * out; i += kLanes) {
         const int lanes = Left(end * out - i);
         Lanes sum = LoadLanes(parts + i, lanes);
@@ -523,23 +503,21 @@ class ConvFilterGradient : public OpKernel {
 // The sum of dy over all but its channels, in float32. (TensorFlow's BiasAddGrad adds bfloat16s up in
 // bfloat16.)
 template <typename Number>
-class BiasGradient : public OpKernel {
+class BiasGradient {
  public:
-  explicit BiasGradient(OpKernelConstruction* context) : OpKernel(context) {}
+  explicit BiasGradient(Construction&) {}
 
-  void Compute(OpKernelContext* context) override {
-    const Tensor& dy = context->input(0);
-    OP_REQUIRES(context, dy.dims() == 4,
-                InvalidArgument("must be dy [n, h, w, out]. Received: ", dy.shape().DebugString()));
-    const int64_t out = dy.dim_size(3), padded = RoundUp(out, kLanes);
-    Tensor* db = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({out}), &db));
-    if (out == 0) return;
-    const int64_t pixels = dy.NumElements() / out, blocks = (pixels + kBlock - 1) / kBlock;
+  void Compute(Call& call) const {
+    const Tensor dy = call.input(0);
+    if (!call.Requires(dy.rank() == 4, "must be dy [n, h, w, out]. Received: ", dy.shape())) return;
+    const int64_t out = dy.dim(3), padded = RoundUp(out, kLanes);
+    float* db = call.output<float>(0, {out});
+    if (db == nullptr || out == 0) return;
+    const int64_t pixels = dy.size() / out, blocks = (pixels + kBlock - 1) / kBlock;
     Scratch scratch(Scratch::Bytes<float>(blocks * padded));
     float* sums = scratch.Take<float>(blocks * padded);
-    const auto* from = Values<Number>(dy);
-    Parallel(context, blocks, kBlock * padded / kLanes * 3, [=](int64_t begin, int64_t end) {
+    const auto* from = dy.data<typename Number::Value>();
+    Parallel(blocks, kBlock * padded / kLanes * 3, [=](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b) {
         const int64_t first = b * kBlock, last = std::min(pixels, first + kBlock);
         for (int64_t c = 0; c < out; c += kLanes) {
@@ -553,7 +531,7 @@ class BiasGradient : public OpKernel {
     for (int64_t c = 0; c < out; c += kLanes) {
       Lanes sum = Zero();
       for (int64_t b = 0; b < blocks; ++b) sum = Add(sum, LoadAligned(sums + b * padded + c));
-      StoreLanes(db->flat<float>().data() + c, sum, Left(out - c));
+      StoreLanes(db + c, sum, Left(out - c));
     }
   }
 
@@ -561,49 +539,17 @@ class BiasGradient : public OpKernel {
   static constexpr int64_t kBlock = 256;  // pixels that are added up before the blocks are
 };
 
+const bool kRegistered =
+    RegisterOperation("TfscWinogradConv", {"x: T", "filters: float", "bias: float"}, {"y: T"},
+                      {"T: {float, bfloat16}"},
+                      [](Shapes& shapes) { shapes.WithLastOf(0, 0, 1); }) &&
+    RegisterProducts<Conv>("TfscWinogradConv") &&
+    RegisterOperation("TfscWinogradConvFilterGradient", {"x: T", "dy: T"}, {"dw: float"},
+                      {"T: {float, bfloat16}"}, [](Shapes& shapes) { shapes.Filters(0, 3, 0, 1); }) &&
+    RegisterProducts<ConvFilterGradient>("TfscWinogradConvFilterGradient") &&
+    RegisterOperation("TfscBiasGradient", {"dy: T"}, {"db: float"}, {"T: {float, bfloat16}"},
+                      [](Shapes& shapes) { shapes.Vector(0, 0, 4, 3); }) &&
+    RegisterKernels<BiasGradient>("TfscBiasGradient");
+
 }  // namespace
-
-REGISTER_OP("TfscWinogradConv")
-    .Input("x: T")
-    .Input("filters: float")
-    .Input("bias: float")
-    .Output("y: T")
-    .Attr("T: {float, bfloat16}")
-    .SetShapeFn([](tensorflow::shape_inference::InferenceContext* context) {
-      tensorflow::shape_inference::ShapeHandle x, filters, y;
-      TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &x));
-      TF_RETURN_IF_ERROR(context->WithRank(context->input(1), 4, &filters));
-      TF_RETURN_IF_ERROR(context->ReplaceDim(x, 3, context->Dim(filters, 3), &y));
-      context->set_output(0, y);
-      return absl::OkStatus();
-    });
-
-REGISTER_OP("TfscWinogradConvFilterGradient")
-    .Input("x: T")
-    .Input("dy: T")
-    .Output("dw: float")
-    .Attr("T: {float, bfloat16}")
-    .SetShapeFn([](tensorflow::shape_inference::InferenceContext* context) {
-      tensorflow::shape_inference::ShapeHandle x, dy;
-      TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &x));
-      TF_RETURN_IF_ERROR(context->WithRank(context->input(1), 4, &dy));
-      context->set_output(0, context->MakeShape({3, 3, context->Dim(x, 3), context->Dim(dy, 3)}));
-      return absl::OkStatus();
-    });
-
-REGISTER_OP("TfscBiasGradient")
-    .Input("dy: T")
-    .Output("db: float")
-    .Attr("T: {float, bfloat16}")
-    .SetShapeFn([](tensorflow::shape_inference::InferenceContext* context) {
-      tensorflow::shape_inference::ShapeHandle dy;
-      TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &dy));
-      context->set_output(0, context->Vector(context->Dim(dy, 3)));
-      return absl::OkStatus();
-    });
-
-TFSC_REGISTER_PRODUCTS("TfscWinogradConv", Conv);
-TFSC_REGISTER_PRODUCTS("TfscWinogradConvFilterGradient", ConvFilterGradient);
-TFSC_REGISTER("TfscBiasGradient", BiasGradient);
-
 }  // namespace tfsc
