@@ -4,7 +4,9 @@ from tfsc.lazy import attributes
 
 _NAMES = {
     "FusedActivation": "activation",
+    "FusedAdd": "fused_add",
     "FusedBatchNormalization": "norm",
+    "FusedPointwiseConv2D": "fused_pointwise",
     "IdentityFilters": "identity_filters",
     "LocalResponse": "local_response",
     "NormReLU": "norm_relu",

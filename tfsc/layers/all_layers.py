@@ -3,6 +3,8 @@
 from tfsc.layers import (  # noqa: F401
     activation,
     dropout,
+    fused_add,
+    fused_pointwise,
     identity_filters,
     local_response,
     norm,

@@ -9,6 +9,8 @@ from keras import initializers, layers, regularizers
 
 from tfsc.layers.activation import FusedActivation
 from tfsc.layers.dropout import SampleDropout
+from tfsc.layers.fused_add import FusedAdd
+from tfsc.layers.fused_pointwise import FusedPointwiseConv2D
 from tfsc.layers.identity_filters import IdentityFilters
 from tfsc.layers.norm import FusedBatchNormalization
 from tfsc.layers.norm_relu import NormReLU
@@ -65,6 +67,7 @@ class Parts:
         initializer: initializers.Initializer | str,
         pad_all_sides: bool = False,
         pointwise: bool = False,
+        passes: bool = False,
         **arguments: Any,
     ) -> keras.KerasTensor:
         """A convolution whose outputs are ⌈size/stride⌉ on a side.
@@ -81,6 +84,8 @@ class Parts:
                 sizes Keras' "same" pads below and on the right only: the windows lie one pixel
                 further on.
             pointwise: whether one of 1×1 and stride 1 is a `PointwiseConv2D`.
+            passes: whether `add` also adds the maps that this one begins with; no more than a
+                hint, which makes their gradient cheaper.
             arguments: of `keras.layers.Conv2D`.
         """
         if self.identity_init and kernel > 1:
@@ -95,8 +100,17 @@ class Parts:
             return layers.Conv2D(filters, kernel, stride, "valid", name=name, **arguments)(maps)
         if self.winograd and (kernel, stride) == (3, 1) and maps.shape[-1] >= LEAST_CHANNELS:
             return WinogradConv2D(filters, name=name, **arguments)(maps)
+        if self.fused_norm and kernel == stride == 1:
+            return FusedPointwiseConv2D(filters, name=name, passes=passes, **arguments)(maps)
         kind = PointwiseConv2D if pointwise and kernel == stride == 1 else layers.Conv2D
         return kind(filters, kernel, strides=stride, padding="same", name=name, **arguments)(maps)
+
+    def add(
+        self, residual: keras.KerasTensor, branch: keras.KerasTensor, name: str
+    ) -> keras.KerasTensor:
+        """The sum of both."""
+        kind = FusedAdd if self.fused_norm else layers.Add
+        return kind(name=name)([residual, branch])
 
     def norm(self, maps: keras.KerasTensor, name: str, **arguments: Any) -> keras.KerasTensor:
         """BatchNormalization, with these arguments of Keras'."""

@@ -60,10 +60,10 @@ def resnet_v2(
     def unit(x, added, name, inner, filters, stride, activated):
         """One residual unit: the branch of its raw input x, and what is added to it."""
         y = x if activated else activate(x, f"{name}_pre1")
-        y = conv(y, inner, 1, f"{name}_conv1", stride)
+        y = conv(y, inner, 1, f"{name}_conv1", stride, passes=added is x)
         y = conv(activate(y, f"{name}_pre2"), inner, 3, f"{name}_conv2")
         y = conv(activate(y, f"{name}_pre3"), filters, 1, f"{name}_conv3")
-        return layers.Add(name=f"{name}_add")([added, y])
+        return parts.add(added, y, f"{name}_add")
 
     x = activate(conv(maps, 16, 3, "stem_conv"), "stem")
     inner = 16

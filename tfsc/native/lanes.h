@@ -71,7 +71,7 @@ inline Lanes Each(const Function& function) {
 }
 
 inline Lanes Set(float value) {
-  return Each([=](int) { return Piece{} + value; });
+  return Each([=](int) { return value - Piece{}; });  // (value + 0 would not keep −0)
 }
 inline Lanes Zero() {
   return Each([](int) { return Piece{}; });

@@ -122,9 +122,9 @@ class Construction {
     TF_OpKernelConstruction_GetAttrFloat(construction_, attribute, &value, status_.get());
     return value;
   }
-  int32_t integer(const char* attribute) {
-    int32_t value = 0;
-    TF_OpKernelConstruction_GetAttrInt32(construction_, attribute, &value, status_.get());
+  bool flag(const char* attribute) {
+    TF_Bool value = 0;
+    TF_OpKernelConstruction_GetAttrBool(construction_, attribute, &value, status_.get());
     return value;
   }
 

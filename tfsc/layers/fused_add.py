@@ -1,0 +1,24 @@
+"""`FusedAdd`: a sum that a convolution before it computes."""
+
+import keras
+
+from tfsc.layers import fusion
+
+
+@keras.saving.register_keras_serializable("tfsc")
+class FusedAdd(keras.layers.Add):
+    """`keras.layers.Add` of a residual and a branch; with the branch's last convolution one operation.
+
+        y = residual + branch
+
+    Where the branch's last layer is a `FusedPointwiseConv2D` that layer's operation adds the
+    residual, before it rounds. Elsewhere it is Keras' layer.
+    """
+
+    def call(self, inputs):
+        residual, branch = inputs
+        product = fusion.noted(branch, fusion.Sum)
+        if product is None or residual.dtype != branch.dtype:
+            return super().call(inputs)
+        passed = fusion.noted(residual, fusion.Passed)
+        return product.plus(residual if passed is None else passed.maps)
