@@ -24,9 +24,15 @@ _FOLDER = Path(__file__).parent
 _FLAGS = ("-std=c++20", "-O3", "-w", "-ffp-contract=off", "-fPIC", "-pthread")
 _AVX2 = ("avx2", "fma")
 _AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl")
+_BF16 = (*_AVX512, "avx512_bf16")
 # What the one source is compiled for, best first: the instructions that each level needs, as Linux
 # names them.
-LEVELS = {"avx512_bf16": (*_AVX512, "avx512_bf16"), "avx512": _AVX512, "avx2": _AVX2}
+LEVELS = {
+    "amx": (*_BF16, "amx_tile", "amx_bf16"),
+    "avx512_bf16": _BF16,
+    "avx512": _AVX512,
+    "avx2": _AVX2,
+}
 # A level to compile for instead of the best that the processor has, such as avx2.
 LEVEL_VARIABLE = "TFSC_NATIVE_LEVEL"
 # What the sources include of TensorFlow: its C interface.
@@ -84,7 +90,7 @@ def _compiled() -> Path:
     if shutil.which(compiler) is None:
         raise NativeError(f"there is no C++ compiler {compiler} (CXX names another)")
     tensorflow = _tensorflow()
-    own = [*_FLAGS, *(f"-m{need.replace('_', '')}" for need in needs)]
+    own = [*_FLAGS, *(f"-m{_as_gcc_says(need)}" for need in needs)]
     version = _run([compiler, "--version"])
     sources = sorted(_FOLDER.glob("*.cc"))
     headers = [tensorflow / "include/tensorflow/c" / name for name in _HEADERS]
@@ -107,6 +113,10 @@ def _compiled() -> Path:
     except OSError as error:
         raise NativeError(f"cannot write {library.parent}: {one_line(error)}") from None
     return library
+
+
+def _as_gcc_says(need: str) -> str:
+    return need.replace("avx512_", "avx512").replace("_", "-")
 
 
 def _tensorflow() -> Path:

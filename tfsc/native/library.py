@@ -20,7 +20,7 @@ def load(products: str = "float32") -> ModuleType:
 
     Args:
         products: "float32", or "bfloat16" where convolutions of bfloat16 are wanted, too: only the
-            level avx512_bf16 has these.
+            levels amx and avx512_bf16 have these.
 
     Raises:
         NativeError: if the processor has no level, there is no compiler, it fails, or what it made
@@ -29,7 +29,7 @@ def load(products: str = "float32") -> ModuleType:
     found = _attempt()
     if isinstance(found, NativeError):
         raise found
-    if products == "bfloat16" and level() != "avx512_bf16":
+    if products == "bfloat16" and "avx512_bf16" not in compiler.LEVELS[level()]:
         raise NativeError("the processor has no avx512_bf16")
     return found
 

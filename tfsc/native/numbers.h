@@ -16,6 +16,7 @@ namespace tfsc {
 // and, where products of them can be summed (kMultiplies),
 //   kTogether    products that one instruction sums in each lane; so many numbers lie side by side
 //   kRegister    values of a register of factors: kTogether for each of 16 columns
+//   kAcross      whether rows of factors had better be one value of the sums' index beside the next
 //   StoreFactors kTogether × 16 values as a register of factors, whose address is aligned
 //   Factors, LoadFactors, Broadcast, Accumulate: sums + one row's kTogether values · columns
 
@@ -23,6 +24,7 @@ struct Float32 {
   using Value = float;
   static constexpr bool kMultiplies = true;
   static constexpr int kTogether = 1, kRegister = kLanes;
+  static constexpr bool kAcross = false;
 
   static Lanes Load(const float* from) { return LoadLanes(from); }
   static Lanes Load(const float* from, int lanes) { return LoadLanes(from, lanes); }
@@ -43,6 +45,11 @@ struct BFloat16 {
   using Value = uint16_t;
   static constexpr bool kMultiplies = true;
   static constexpr int kTogether = 2, kRegister = 2 * kLanes;
+#if defined(__AMX_BF16__)
+  static constexpr bool kAcross = true;  // as tiles of AMX are
+#else
+  static constexpr bool kAcross = false;
+#endif
 
   static Lanes Load(const uint16_t* from) {
     return Widened(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
@@ -67,6 +74,32 @@ struct BFloat16 {
     const __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)values[1].piece[0],
                                                       (__m512)values[0].piece[0]);
     _mm512_store_si512(to, _mm512_permutexvar_epi16(_mm512_load_si512(kOrder), both));
+  }
+
+  // 16 steps of factors, `step` values apart, turned round: to[row] has 32 values.
+  static void Turn(const uint16_t* from, int64_t step, uint16_t* to, int64_t row) {
+    __m512i v[16], t[16];
+    for (int i = 0; i < 16; ++i) v[i] = _mm512_loadu_si512(from + i * step);
+    for (int i = 0; i < 16; i += 2) {
+      t[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
+      t[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+      v[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+      v[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+      v[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+      v[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    for (int i = 0; i < 16; i += 8) {
+      for (int k = 0; k < 4; ++k) {
+        t[i + k] = _mm512_shuffle_i32x4(v[i + k], v[i + k + 4], 0x88);
+        t[i + k + 4] = _mm512_shuffle_i32x4(v[i + k], v[i + k + 4], 0xdd);
+      }
+    }
+    for (int k = 0; k < 8; ++k) {
+      _mm512_storeu_si512(to + k * row, _mm512_shuffle_i32x4(t[k], t[k + 8], 0x88));
+      _mm512_storeu_si512(to + (k + 8) * row, _mm512_shuffle_i32x4(t[k], t[k + 8], 0xdd));
+    }
   }
 
   using Factors = __m512bh;

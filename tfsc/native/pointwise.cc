@@ -123,11 +123,12 @@ struct Rows {
     });
     return {to, count, channels, padded};
   }
-  // As factors of a product that sums over the pixels: [count / kTogether, channels, kTogether].
-  const Value* AsSteps(Value* to) const {
+  // As columns of a product that sums over the pixels: [steps, channels, kTogether], with zeros for
+  // pixels that do not exist.
+  const Value* AsColumns(Value* to) const {
     const int64_t padded = RoundUp(channels, kLanes);
     if (kTogether == 1 && stride == padded && IsAligned(values)) return values;
-    for (int64_t i = 0; i < count; i += kTogether) {
+    for (int64_t i = 0; i < RoundUp(count, kUnit); i += kTogether) {
       for (int64_t c = 0; c < padded; c += kLanes) {
         Lanes together[kTogether];
         for (int k = 0; k < kTogether; ++k)
@@ -139,6 +140,27 @@ struct Rows {
     }
     return to;
   }
+  // As its rows, in the same memory or, where that is turned round, in `turned`: how far apart rows
+  // and steps are then.
+  struct Sides {
+    const Value* values;
+    int64_t row, step;
+  };
+  Sides AsRows(Value* to, Value* turned) const {
+    const Value* columns = AsColumns(to);
+    const int64_t padded = RoundUp(channels, kLanes);
+    if constexpr (Number::kAcross) {
+      const int64_t row = RoundUp(count, kUnit);
+      for (int64_t i = 0; i < row; i += kUnit)
+        for (int64_t c = 0; c < padded; c += kLanes)
+          Number::Turn(columns + i * padded + c * kTogether, padded * kTogether,
+                       turned + c * row + i, row);
+      return {turned, row, kTogether};
+    }
+    return {columns, kTogether, padded * kTogether};
+  }
+  // Pixels come in units of so many.
+  static constexpr int64_t kUnit = Number::kAcross ? 16 * kTogether : kTogether;
 };
 
 // What both operations are given.
@@ -310,13 +332,14 @@ class PointwiseGradient {
     const auto* added = residual.size() ? residual.data<Value>() : nullptr;
     const int64_t cycles = pixels / parts * (padded_in + 8) * (padded_out + 8) / kLanes;
     Parallel(parts, cycles, [&](int64_t begin, int64_t end) {
-      Scratch own(2 * Scratch::Bytes<Value>((maps.block + 1) * padded_in) +
-                  2 * Scratch::Bytes<Value>((maps.block + 1) * padded_out) +
+      const int64_t room = RoundUp(maps.block, Rows<Number>::kUnit);
+      Scratch own(3 * Scratch::Bytes<Value>(room * padded_in) +
+                  2 * Scratch::Bytes<Value>(room * padded_out) +
                   Scratch::Bytes<float>(maps.block * padded_in));
-      auto* made = own.Take<Value>((maps.block + 1) * padded_in);
-      auto* in_steps = own.Take<Value>((maps.block + 1) * padded_in);
-      auto* copied = own.Take<Value>((maps.block + 1) * padded_out);
-      auto* out_steps = own.Take<Value>((maps.block + 1) * padded_out);
+      auto *made = own.Take<Value>(room * padded_in), *steps = own.Take<Value>(room * padded_in);
+      auto* turned = own.Take<Value>(room * padded_in);
+      auto* copied = own.Take<Value>(room * padded_out);
+      auto* columns = own.Take<Value>(room * padded_out);
       auto* products = own.Take<float>(maps.block * padded_in);
       for (int64_t part = begin; part < end; ++part) {
         std::fill_n(biases + part * padded_out, padded_out, 0.f);
@@ -328,7 +351,7 @@ class PointwiseGradient {
           if (lines || in != padded_in) rows = rows.Made(lines ? &*lines : nullptr, made);
           Rows<Number> above = {upstream + first * out, count, out, out};
           if (out != padded_out) above = above.Made(nullptr, copied);
-          SumKernel(rows, rows.AsSteps(in_steps), above.AsSteps(out_steps), padded_out,
+          SumKernel(rows, rows.AsRows(steps, turned), above.AsColumns(columns), padded_out,
                     b > first_block, kernels + part * in * padded_out);
           AddUp(above, biases + part * padded_out);
           factors.Multiply(count, above.values, above.stride, products);
@@ -356,16 +379,15 @@ class PointwiseGradient {
   static constexpr int kTogether = Number::kTogether;
 
   // dW of some pixels: aᵀ·dy.
-  static void SumKernel(const Rows<Number>& rows, const Value* a, const Value* dy,
-                        int64_t padded_out, bool add, float* to) {
-    const int64_t padded_in = RoundUp(rows.channels, kLanes);
-    const int64_t steps = (rows.count + kTogether - 1) / kTogether;
+  static void SumKernel(const Rows<Number>& rows, const typename Rows<Number>::Sides& a,
+                        const Value* dy, int64_t padded_out, bool add, float* to) {
+    const int64_t steps = RoundUp(rows.count, Rows<Number>::kUnit) / kTogether;
     for (int64_t panel = 0; panel < padded_out; panel += kPanel) {
       const Layout layout = {
           .steps = steps,
           .segment = steps,
-          .a_row = kTogether,
-          .a_step = padded_in * kTogether,
+          .a_row = a.row,
+          .a_step = a.step,
           .a_segment = 0,
           .b_register = Number::kRegister,
           .b_step = padded_out * kTogether,
@@ -374,8 +396,8 @@ class PointwiseGradient {
           .c_register = kLanes,
       };
       const int registers = static_cast<int>(std::min<int64_t>(kPanel, padded_out - panel) / kLanes);
-      Multiply<Number>(rows.channels, registers, a, dy + panel * kTogether, layout, to + panel,
-                       add);
+      Multiply<Number>(rows.channels, registers, a.values, dy + panel * kTogether, layout,
+                       to + panel, add);
     }
   }
 
