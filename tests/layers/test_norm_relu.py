@@ -149,14 +149,18 @@ def test_shapes_that_do_not_fit_are_refused():
     operations = library.load()
     maps, channels = tf.zeros([1, 2, 2, 3]), tf.zeros(3)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"must be x .* Received: .*\[4\]"):
-        operations.tfsc_norm_relu(x=maps, gamma=tf.zeros(4), beta=channels, epsilon=1.0)
-    rest = {"gamma": channels, "beta": channels, "mean": channels, "epsilon": 1.0}
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"must be gamma, .* Received"):
-        operations.tfsc_norm_relu_gradient(dy=maps, x=maps, variance=tf.zeros(2), **rest)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"must be dy and x .* Received"):
-        operations.tfsc_norm_relu_gradient(
-            dy=tf.zeros([1, 2, 1, 3]), x=maps, variance=channels, **rest
+        operations.tfsc_norm_relu(
+            x=maps, gamma=tf.zeros(4), beta=channels, mean=channels, variance=channels, epsilon=1.0
         )
+    rest = {"gamma": channels, "beta": channels, "mean": channels, "epsilon": 1.0, "of_batch": True}
+    for wrong in (
+        {"dy": maps, "variance": tf.zeros(2)},
+        {"dy": tf.zeros([1, 2, 1, 3]), "variance": channels},
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"must be dy and x .* Received"):
+            operations.tfsc_norm_relu_gradient(x=maps, **wrong, **rest)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"must be x .* Received: \[3\]"):
+        operations.tfsc_moments(x=channels)
 
 
 @needs_operations
@@ -167,9 +171,12 @@ def test_the_number_of_threads_does_not_change_a_bit():
         "from tfsc.native import library\n"
         "x, dy = (tf.cast(tf.random.stateless_normal([30, 13, 13, 72], [1, k]), tf.bfloat16)\n"
         "         for k in range(2))\n"
+        "operations = library.load()\n"
+        "m, v = operations.tfsc_moments(x=x)\n"
         "rest = {'gamma': tf.ones(72), 'beta': tf.zeros(72), 'epsilon': 1e-3}\n"
-        "y, m, v = library.load().tfsc_norm_relu(x=x, **rest)\n"
-        "d = library.load().tfsc_norm_relu_gradient(dy=dy, x=x, mean=m, variance=v, **rest)\n"
+        "rest |= {'mean': m, 'variance': v}\n"
+        "y = operations.tfsc_norm_relu(x=x, **rest)\n"
+        "d = operations.tfsc_norm_relu_gradient(dy=dy, x=x, of_batch=True, **rest)\n"
         "print(hashlib.sha256(b''.join(t.numpy().tobytes() for t in (y, m, v, *d))).hexdigest())\n"
     )
     digests = set()

@@ -10,7 +10,12 @@ import pytest
 from tfsc.native import compiler
 
 ROOT = Path(__file__).parents[2]
-_TESTS = ("layers/test_winograd.py", "layers/test_norm_relu.py", "augment/test_separable.py")
+_TESTS = (
+    "layers/test_winograd.py",
+    "layers/test_norm_relu.py",
+    "layers/test_fused_pointwise.py",
+    "augment/test_separable.py",
+)
 
 
 def _lower():
@@ -34,7 +39,7 @@ def _passed(level, *arguments):
 
 @pytest.mark.skipif("avx2" not in _lower(), reason="no level below this processor's is AVX2")
 def test_the_arithmetic_of_avx2():
-    _passed("avx2", "-k", "numpys or exact or small or formula or rounding")
+    _passed("avx2", "-k", "numpys or exact or small or formula or rounding or product")
 
 
 @pytest.mark.slow  # above, the lowest level's arithmetic

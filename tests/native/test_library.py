@@ -41,7 +41,7 @@ def test_the_best_level_that_the_processor_has_or_the_one_that_is_asked_for(name
     monkeypatch.setenv(compiler.LEVEL_VARIABLE, "avx2")
     assert compiler.level() == "avx2"
     monkeypatch.setenv(compiler.LEVEL_VARIABLE, "avx3")
-    with pytest.raises(NativeError, match=r"must be one of avx512_bf16, avx512, avx2$"):
+    with pytest.raises(NativeError, match=r"must be one of amx, avx512_bf16, avx512, avx2$"):
         compiler.level()
 
 

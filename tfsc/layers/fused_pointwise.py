@@ -73,9 +73,7 @@ class FusedPointwiseConv2D(keras.layers.Conv2D):
 
     def _is_native(self, inputs) -> bool:
         return (
-            inputs.dtype in _TYPES
-            and not is_portable()
-            and library.is_available(inputs.dtype.name)
+            inputs.dtype in _TYPES and not is_portable() and library.is_available(inputs.dtype.name)
         )
 
     def get_config(self):

@@ -57,7 +57,13 @@ def _load() -> ModuleType:
         operations = tf.load_op_library(str(library))
     except (tf.errors.OpError, OSError) as error:
         raise NativeError(f"{library} cannot be loaded: {one_line(error)}") from None
-    # As many as TensorFlow's operations compute with.
-    threads = tf.config.threading.get_intra_op_parallelism_threads()
-    ctypes.CDLL(str(library)).tfsc_set_threads(threads or len(os.sched_getaffinity(0)))
+    ctypes.CDLL(str(library)).tfsc_set_threads(_threads())
     return operations
+
+
+def _threads() -> int:
+    """As many as TensorFlow's operations compute with."""
+    configured = tf.config.threading.get_intra_op_parallelism_threads()
+    environment = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    asked = configured or (int(environment) if environment.isdigit() else 0)
+    return asked or len(os.sched_getaffinity(0))
