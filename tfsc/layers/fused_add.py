@@ -7,7 +7,7 @@ from tfsc.layers import fusion
 
 @keras.saving.register_keras_serializable("tfsc")
 class FusedAdd(keras.layers.Add):
-    """`keras.layers.Add` of a residual and a branch; with the branch's last convolution one operation.
+    """`keras.layers.Add` of a residual and a branch, one operation with the branch's last one.
 
         y = residual + branch
 

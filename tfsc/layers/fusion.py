@@ -1,4 +1,4 @@
-"""What a layer leaves on its outputs for the layers behind it, so that several become one operation.
+"""What a layer notes on its outputs for layers behind it, so that several become one operation.
 
 A layer computes its outputs as if it stood alone, and notes beside them what they are made of. A
 layer behind it that knows the note computes from that instead; then nothing needs the outputs, and
