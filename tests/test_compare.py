@@ -61,13 +61,31 @@ def test_single_runs_have_no_interval(write, tmp_path, capsys):
 def test_a_flag_that_a_record_of_before_does_not_have_had_todays_default(write, tmp_path, capsys):
     runs = [
         write("a", [0.9]),
-        write("b", [0.8], fused_norm="off"),
-        write("c", [0.8], fused_norm="on"),
+        write("b", [0.8], wd_factors=""),
+        write("c", [0.8], wd_factors="bias:2"),
     ]
     compare.main([*runs, f"--out={tmp_path / 'table'}"])
     _, _, _, b, c, _ = capsys.readouterr().out.splitlines()
     assert b == "| b | 0.8000 | 1 | -0.1000 |  |"
-    assert c.endswith("| `--fused_norm=on` |")
+    assert c.endswith("| `--wd_factors=bias:2` |")
+
+
+def test_a_record_of_before_native_had_nothing_in_cpp_but_what_it_says(write, tmp_path, capsys):
+    runs = [
+        write("a", [0.9]),
+        write("b", [0.8], winograd="off", fused_norm="off", fused_augment="off"),
+        write("c", [0.8], native="off"),
+        write("d", [0.8], native="auto"),
+        write("e", [0.8], winograd="auto", precision="bf16"),
+    ]
+    compare.main([*runs, f"--out={tmp_path / 'table'}"])
+    changed = [line.split(" | ")[-1] for line in capsys.readouterr().out.splitlines()[3:7]]
+    assert changed == [
+        " |",
+        " |",
+        "`--native=auto` |",
+        "`--precision=bf16 --native=auto --bf16_winograd=true` |",
+    ]
 
 
 def test_a_record_of_before_component_texts_is_read_as_what_it_says_now(write, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""--precision, --xla and --winograd on machines of several kinds."""
+"""--precision, --xla and --native on machines of several kinds."""
 
 import keras
 import pytest
@@ -64,11 +64,14 @@ def test_a_keras_json_of_the_user_changes_nothing():
 
 @pytest.fixture
 def machine(monkeypatch):
-    """`machine(gpu, amx, reason)`: its processor, and why it has no native operations, or None."""
+    """`machine(gpu, amx, without, reason)`: its processor, and why it has no native operations.
 
-    def make(gpu=False, amx=False, reason=None):
+    `without` is the kind of products that it does not have, "" for none at all.
+    """
+
+    def make(gpu=False, amx=False, without=None, reason="there is no compiler"):
         def load(products="float32"):
-            if reason:
+            if without in ("", products):
                 raise NativeError(reason)
 
         monkeypatch.setattr(precision, "has_gpu", lambda: gpu)
@@ -79,28 +82,106 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("setting", "of_machine", "name", "xla", "used"),
+    ("native", "of_machine", "name", "xla", "used"),
     [
-        ("off", {}, "bf16", "auto", False),
-        ("auto", {}, "bf16", "auto", True),
+        ("off", {}, "fp32", "auto", False),
         ("auto", {}, "fp32", "auto", True),
-        ("auto", {"amx": True}, "fp32", "auto", True),
-        ("auto", {}, "bf16", "on", False),
-        ("auto", {"gpu": True}, "bf16", "auto", False),
-        ("auto", {"amx": True}, "bf16", "auto", False),
-        ("auto", {"reason": "no compiler"}, "bf16", "auto", False),
-        ("on", {"amx": True}, "bf16", "off", True),
+        ("auto", {}, "tf32", "off", True),
+        ("auto", {}, "bf16", "auto", True),
+        ("auto", {"amx": True, "without": "bfloat16"}, "bf16", "auto", True),
+        ("auto", {}, "fp32", "on", False),
+        ("auto", {}, "fp16", "auto", False),
+        ("auto", {"gpu": True}, "bf16", "off", False),
+        ("auto", {"without": ""}, "fp32", "auto", False),
+        ("on", {}, "fp32", "auto", True),
     ],
 )
-def test_winograd_auto_is_on_where_it_is_faster(machine, setting, of_machine, name, xla, used):
+def test_native_auto_is_on_where_it_can_be_had(machine, native, of_machine, name, xla, used):
     machine(**of_machine)
-    assert precision.use_winograd(setting, name, xla) is used
+    assert precision.use_native(native, name, xla) is used
 
 
-def test_winograd_that_was_asked_for_and_cannot_be_had_is_an_error(machine):
-    machine(reason="the processor has no avx512_bf16")
-    with pytest.raises(RecipeError, match="--winograd=on: cannot be done here: the processor has"):
-        precision.use_winograd("on", "bf16", "off")
+@pytest.mark.parametrize(
+    ("native", "bf16_winograd", "of_machine", "name", "xla", "used"),
+    [
+        ("off", False, {}, "fp32", "auto", False),
+        ("auto", False, {}, "fp32", "auto", True),
+        ("auto", False, {}, "tf32", "auto", True),
+        ("auto", False, {"amx": True, "without": "bfloat16"}, "fp32", "auto", True),
+        ("auto", False, {}, "bf16", "auto", False),  # 1 % of rounding is the recipe's choice
+        ("on", False, {}, "bf16", "auto", False),
+        ("auto", True, {}, "bf16", "auto", True),
+        ("auto", True, {}, "bf16", "on", False),
+        ("auto", True, {"gpu": True}, "bf16", "auto", False),
+        ("auto", True, {"amx": True}, "bf16", "auto", False),
+        ("auto", True, {"without": "bfloat16"}, "bf16", "auto", False),
+        ("auto", True, {"without": ""}, "bf16", "auto", False),
+        ("on", True, {"amx": True}, "bf16", "off", True),
+    ],
+)
+def test_winograd_is_in_bf16_where_it_was_asked_for_and_is_faster(
+    machine, native, bf16_winograd, of_machine, name, xla, used
+):
+    machine(**of_machine)
+    assert precision.use_winograd(native, bf16_winograd, name, xla) is used
+
+
+@pytest.mark.parametrize(
+    ("of_machine", "name", "reason"),
+    [
+        ({"without": "", "reason": "there is no compiler"}, "bf16", "there is no compiler$"),
+        ({"gpu": True}, "fp32", "there is a GPU"),
+    ],
+)
+def test_native_that_was_asked_for_and_cannot_be_had_is_an_error(machine, of_machine, name, reason):
+    machine(**of_machine)
+    for asked in (
+        lambda: precision.use_native("on", name, "auto"),
+        lambda: precision.use_winograd("on", False, name, "auto"),
+    ):
+        with pytest.raises(RecipeError, match=f"^--native=on: cannot be done here: {reason}"):
+            asked()
+
+
+def test_winograd_in_bf16_that_was_asked_for_and_cannot_be_had_is_an_error(machine):
+    machine(without="bfloat16", reason="the processor has no avx512_bf16")
+    rule = "^--bf16_winograd=true: cannot be done here: the processor has no avx512_bf16$"
+    with pytest.raises(RecipeError, match=rule):
+        precision.use_winograd("on", True, "bf16", "off")
+    assert precision.use_native("on", "bf16", "off")
+
+
+@pytest.mark.parametrize(
+    ("asked", "of_machine", "line"),
+    [
+        (
+            ("auto", False, "fp32", "auto"),
+            {"without": ""},
+            "--native=auto: nothing in C++ here, as with off (there is no compiler)",
+        ),
+        (
+            ("auto", True, "bf16", "auto"),
+            {"without": "bfloat16", "reason": "the processor has no avx512_bf16"},
+            "--bf16_winograd=true: ordinary convolutions here (the processor has no avx512_bf16)",
+        ),
+        (
+            ("auto", True, "bf16", "auto"),
+            {"amx": True},
+            "--bf16_winograd=true: ordinary convolutions here (AMX is faster; --native=on would do "
+            "it)",
+        ),
+        (("auto", True, "bf16", "auto"), {}, ""),
+        (("auto", False, "bf16", "auto"), {"amx": True, "without": "bfloat16"}, ""),
+        (("off", False, "fp32", "auto"), {"without": ""}, ""),
+        (("on", False, "fp32", "auto"), {}, ""),
+        # These have operations of their own, and miss nothing.
+        (("auto", False, "fp32", "on"), {"without": ""}, ""),
+        (("auto", True, "bf16", "auto"), {"gpu": True, "without": ""}, ""),
+    ],
+)
+def test_what_auto_does_without_is_one_line(machine, asked, of_machine, line):
+    machine(**of_machine)
+    assert precision.native_doubt(*asked) == line
 
 
 def test_what_onednn_cannot_compute_in_bf16_is_one_line(monkeypatch):

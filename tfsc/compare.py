@@ -157,7 +157,8 @@ def _spread(repeats: Repeats, column: str) -> Spread:
 def changes(first: dict[str, str], other: dict[str, str]) -> str:
     """The flags of `other` that differ from `first`.
 
-    One that only a later record has was added since: before, all did what is its default now.
+    One that only a later record has was added since: before, all did what is its default now, but
+    for --native, which was off.
     """
     first, other = _today(first), _today(other)
     names = [name for name in {**first, **other} if first.get(name) != other.get(name)]

@@ -113,8 +113,9 @@ def without_auto(train_flags: Sequence[str], out: str) -> list[str]:
         train_flags: for tfsc.train.
         out: directory of all runs; empty: the recipe's own.
     """
+    asked = train_recipe(train_flags)
     recipe, line = settle(
-        train_recipe(train_flags),
+        asked,
         place=lambda candidate: Path(out or default_out(candidate)),
         is_begun=lambda place, candidate: any(
             holds(place / f"seed-{seed}", candidate.replace(seed=seed)) for seed in begun(place)
@@ -124,7 +125,8 @@ def without_auto(train_flags: Sequence[str], out: str) -> list[str]:
     if not line:
         return [*train_flags]
     print(line, flush=True)
-    return [*train_flags, f"--precision={recipe.precision}"]
+    without = ["--nobf16_winograd"] * (asked.bf16_winograd and not recipe.bf16_winograd)
+    return [*train_flags, f"--precision={recipe.precision}", *without]
 
 
 def on_this_machine(recipe: Recipe) -> tuple[Recipe, str]:

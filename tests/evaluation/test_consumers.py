@@ -39,7 +39,7 @@ def exported(request, tmp_path_factory):
     set_precision(recipe.precision)
     source = load("digits")
     native = library.is_available()
-    network = build_network(recipe, source.train, 10, winograd=native, fused_norm=native)
+    network = build_network(recipe, source.train, 10, native=native, winograd=native)
     _train(network, source.train)
     path = tmp_path_factory.mktemp("consumers") / "export"
     write_export(

@@ -236,7 +236,7 @@ def test_a_network_with_it_has_the_same_weights_and_logits():
     text, networks = "resnet_v2([1,1], shortcut=[1,3], pooling=avg)", []
     for fused in (False, True):
         keras.utils.set_random_seed(0)  # equal paths get equal weights
-        networks.append(models.build(text, (8, 8, 3), 10, fused_norm=fused))
+        networks.append(models.build(text, (8, 8, 3), 10, native=fused))
     plain, fused = networks
     assert {w.path for w in plain.weights} == {w.path for w in fused.weights}
     assert sum(isinstance(layer, NormReLU) for layer in fused.layers) == 7

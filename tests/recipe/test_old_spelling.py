@@ -1,4 +1,4 @@
-"""Flags of versions before 0.2: what they are now, and that old recipes are still read."""
+"""Flags of earlier versions: what they are now, and that old recipes are still read."""
 
 import pytest
 
@@ -63,6 +63,7 @@ def test_a_recipe_of_old_is_read_in_todays_spelling():
         clip="global_norm(2)",
         loss="cross_entropy(smoothing=0.1)",
         average="ema(0.99)",
+        native="off",  # it had nothing in C++
     )
 
 
@@ -97,7 +98,8 @@ def test_a_recipe_of_old_is_read_in_todays_spelling():
         ({"shift": "0", "flip": "0"}, {"augment": "none"}),
         ({"crop": "2", "flip_mode": "alternating"}, "crop(2) shift(0.07) flip(alternating)"),
         ({"beta_2": "0.99", "epsilon": "1e-7"}, {"optimizer": "adamw(beta_2=0.99)"}),
-        ({"optimizer": "sgd"}, {"optimizer": "sgd(0.9)"}),  # momentum 0.9 was the default
+        # Momentum 0.9 was the default.
+        ({"optimizer": "sgd", "nesterov": "false"}, {"optimizer": "sgd(0.9)"}),
         ({"optimizer": "sgd", "nesterov": "true"}, {"optimizer": "sgd(0.9,nesterov)"}),
         (
             {"optimizer": "sgd", "momentum": "0", "nesterov": "true"},
@@ -142,13 +144,96 @@ def test_a_stem_that_was_written_for_networks_without_use_for_it_is_none():
     assert translated({"model": "wide_resnet", **before}) == {
         "model": "wide_resnet([6,6,6],width=1)",
         "input": "center",
+        "native": "off",
     }
     assert translated({"model": "airbench", "activation": "gelu", **before}) == {
         "model": "airbench",
         "input": "center whiten",
+        "native": "off",
     }
     chosen = {**before, "logit_scale": "0.1"}
     assert translated({"model": "wide_resnet", **chosen})["input"] == "center whiten"
+
+
+def _in_cpp(winograd="off", fused_norm="off", fused_augment="off", **others):
+    """A recipe.flags of a development version of 0.2, in its three flags of operations in C++."""
+    flags = dict(winograd=winograd, fused_norm=fused_norm, fused_augment=fused_augment)
+    text = Recipe(**{name: value for name, value in others.items()}).flagfile()
+    lines = [line for line in text.splitlines() if not line.startswith(("--native", "--bf16_win"))]
+    return "\n".join([*lines, *(f"--{name}={value}" for name, value in flags.items())])
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({}, {"native": "off"}),
+        ({"precision": "bf16"}, {"native": "off"}),
+        (dict(winograd="auto", fused_norm="auto", fused_augment="auto"), {"native": "auto"}),
+        (dict(winograd="on", fused_norm="on", fused_augment="on"), {"native": "on"}),
+        (
+            dict(winograd="auto", fused_norm="auto", fused_augment="auto", precision="bf16"),
+            {"native": "auto", "bf16_winograd": True},
+        ),
+        (dict(winograd="auto", precision="auto"), {"native": "auto", "bf16_winograd": True}),
+        (dict(fused_norm="auto", fused_augment="auto", precision="bf16"), {"native": "auto"}),
+        # The nearest: one operation alone cannot be said now.
+        (dict(fused_norm="auto"), {"native": "auto"}),
+        (dict(winograd="on", precision="bf16"), {"native": "on", "bf16_winograd": True}),
+        (dict(winograd="on", fused_norm="auto", precision="fp32"), {"native": "on"}),
+        # What "on" is not allowed with now.
+        (dict(winograd="on", replicas=2), {"native": "auto"}),
+        (dict(fused_augment="on", precision="fp16"), {"native": "auto"}),
+    ],
+)
+def test_what_was_computed_in_cpp_is_one_setting(before, now):
+    names = ("winograd", "fused_norm", "fused_augment")
+    others = {name: value for name, value in before.items() if name not in names}
+    assert Recipe.from_flagfile(_in_cpp(**before)) == Recipe(**others, **now)
+
+
+def test_a_recipe_without_any_word_of_cpp_is_as_before_there_was_any():
+    text = "--model=wide_resnet\n--optimizer=muon\n--wd=0.1\n"
+    expected = Recipe(model="wide_resnet", optimizer="muon", wd=0.1, native="off")
+    assert Recipe.from_flagfile(text) == expected  # and a network's name is today's
+    assert Recipe.from_flagfile(f"{text}--native=auto\n") == expected.replace(native="auto")
+
+
+def test_flags_of_old_beside_native_are_an_error():
+    with pytest.raises(RecipeError, match=r"^recipe: winograd, .* are --native now, which is ther"):
+        Recipe.from_flagfile("--native=auto\n--winograd=off\n")
+    with pytest.raises(RecipeError, match=r"^recipe: winograd must be one of off, auto, on"):
+        Recipe.from_flagfile("--winograd=yes\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["--winograd=off"], "what was typed is --native=off"),
+        (["--winograd=auto"], "what was typed is --native=auto"),
+        (["--fused_norm=on", "--winograd=off"], "what was typed is --native=on"),
+        (
+            ["--winograd=auto", "--precision=bf16"],
+            "what was typed is --native=auto --bf16_winograd=true",
+        ),
+        (
+            ["--winograd=on", "--precision=mixed_bfloat16"],
+            "what was typed is --native=on --bf16_winograd=true",
+        ),
+        (["--fused_augment=auto", "--native=off"], "change it in --native=off"),
+        (["--fused_augment"], "beside --bf16_winograd)"),
+    ],
+)
+def test_a_flag_of_cpp_is_answered_with_native(words, answer):
+    name = words[0].strip("-").partition("=")[0]
+    said = old_spelling.answer(name, words)
+    assert said.startswith("is part of --native now") and said.endswith(answer)
+
+
+def test_the_other_flags_of_old_are_answered_beside_those_of_cpp():
+    words = ["--stack_units=1,1,1", "--winograd=auto", "--model=wide_resnet"]
+    assert old_spelling.answer("stack_units", words).endswith(
+        "what was typed is --model='wide_resnet([1,1,1],width=1)'"
+    )
 
 
 def test_no_setting_of_old_is_one_of_today():

@@ -116,9 +116,8 @@ _BAD_VALUES = [
     ("average", 0.999, "text on one line"),
     ("precision", "fp8", "one of fp32, tf32, bf16, fp16"),
     ("xla", "yes", "one of auto, on, off"),
-    ("winograd", "yes", "one of off, auto, on"),
-    ("fused_norm", "yes", "one of off, auto, on"),
-    ("fused_augment", "yes", "one of off, auto, on"),
+    ("native", "yes", "one of auto, on, off"),
+    ("bf16_winograd", "auto", "true or false"),
     ("replicas", 0, "a whole number from 1 to 1024"),
     ("steps_per_execution", 0, "a whole number from 1 to 10000"),
     ("data_on", "disk", "one of host, prefetch, device"),
@@ -189,31 +188,18 @@ def test_false_may_be_written_in_several_ways(argument):
             "--micro_batch=64: must divide the batch size 160",
         ),
         (
-            {"winograd": "on", "precision": "fp16"},
-            "--precision=fp16: must be fp32, tf32 or bf16 with --winograd=on",
+            {"native": "on", "precision": "fp16"},
+            "--precision=fp16: must be fp32, tf32, bf16 or auto with --native=on",
         ),
-        ({"winograd": "on", "xla": "on"}, "--xla=on: must be auto or off with --winograd=on"),
+        ({"native": "on", "xla": "on"}, "--xla=on: must be auto or off with --native=on"),
+        ({"native": "on", "replicas": 2}, "--replicas=2: must be 1 with --native=on"),
         (
-            {"fused_norm": "on", "precision": "fp16"},
-            "--precision=fp16: must be fp32, tf32 or bf16 with --fused_norm=on",
-        ),
-        ({"fused_norm": "on", "xla": "on"}, "--xla=on: must be auto or off with --fused_norm=on"),
-        ({"fused_norm": "on", "replicas": 2}, "--replicas=2: must be 1 with --fused_norm=on"),
-        (
-            {"fused_norm": "on", "model": "resnet_v2(activation=gelu)"},
-            "--model=resnet_v2(activation=gelu): its activation must be relu with --fused_norm=on",
+            {"bf16_winograd": True, "precision": "bf16", "native": "off"},
+            "--native=off: must be auto or on with --bf16_winograd",
         ),
         (
-            {"fused_augment": "on", "xla": "on"},
-            "--xla=on: must be auto or off with --fused_augment=on",
-        ),
-        (
-            {"model": "caffe_cifar10", "fused_norm": "auto"},
-            "--fused_norm=auto: must be off with --model=caffe_cifar10",
-        ),
-        (
-            {"model": "caffe_cifar10", "winograd": "auto"},
-            "--winograd=auto: must be off with --model=caffe_cifar10",
+            {"bf16_winograd": True},
+            "--precision=fp32: must be bf16 or auto with --bf16_winograd",
         ),
         (
             {"replicas": 2, "micro_batch": 32},
@@ -365,7 +351,8 @@ def test_a_whole_number_is_a_number():
 )
 def test_keras_names_of_precisions_are_aliases(alias, precision):
     assert _recipe(f"--precision={alias}").precision == precision
-    assert Recipe.from_flagfile(f"--precision={alias}") == Recipe(precision=precision)
+    text = f"--native=auto\n--precision={alias}\n"
+    assert Recipe.from_flagfile(text) == Recipe(precision=precision)
 
 
 def test_auto_has_no_identity_before_it_is_made_out():
@@ -419,9 +406,8 @@ _OTHER_VALUES = {
     "average": "ema(0.99)",
     "precision": "bf16",
     "xla": "off",
-    "winograd": "auto",
-    "fused_norm": "auto",
-    "fused_augment": "auto",
+    "native": "off",
+    "bf16_winograd": True,
     "replicas": 2,
     "steps_per_execution": 8,
     "data_on": "device",
@@ -434,7 +420,7 @@ _OTHER_VALUES = {
 
 
 # What a value above needs beside it.
-_BESIDE = {"decoupled": {"optimizer": "rmsprop"}}
+_BESIDE = {"decoupled": {"optimizer": "rmsprop"}, "bf16_winograd": {"precision": "bf16"}}
 
 
 def test_every_setting_with_a_choice_has_another_value_above():
@@ -454,6 +440,8 @@ def test_every_setting_that_shapes_the_weights_changes_the_digest():
     }
     digests["nothing"] = Recipe().digest
     digests["beside decoupled"] = Recipe(**_BESIDE["decoupled"]).digest
+    # What stands beside the other is a value above.
+    assert Recipe(**_BESIDE["bf16_winograd"]).digest == digests["precision"]
     assert len(set(digests.values())) == len(digests)
 
 
@@ -530,7 +518,7 @@ def test_the_flagfile_holds_every_setting_but_the_run_directory():
 
 def test_blank_lines_and_comments_in_a_flagfile_are_skipped():
     text = "# Replay\n\n  --epochs=3  \n// absl's other comment\n"
-    assert Recipe.from_flagfile(text) == Recipe(epochs=3)
+    assert Recipe.from_flagfile(text) == Recipe(epochs=3, native="off")
 
 
 @pytest.mark.parametrize("line", ["epochs=3", "--epochs", "-epochs=3", "--epochs 3", "three"])
@@ -629,12 +617,11 @@ def _recipes(draw):
         values |= {"batch_size": 64, "xla": "off", "precision": "bf16", "steps_per_execution": 1}
         values |= {"data_on": "host", "batch_schedule": "", "micro_batch": 0}
         values |= {"clip": "none", "average": "none"}
-    if "on" in map(values.get, ("winograd", "fused_norm", "fused_augment")):
-        values |= {"precision": "bf16", "xla": "off"}
-    if values.get("fused_norm") == "on":
-        values |= {"model": "resnet_v2", "replicas": 1}
-    if values.get("model") == "caffe_cifar10":
-        values |= {"winograd": "off", "fused_norm": "off"}
+    if values.get("native") == "on":
+        values |= {"precision": "bf16", "xla": "off", "replicas": 1}
+    if values.get("bf16_winograd"):
+        values["precision"] = "auto" if values.get("precision") == "auto" else "bf16"
+        values["native"] = "auto" if values.get("native") == "off" else values.get("native", "auto")
     if values.get("batch_schedule") or values.get("micro_batch"):
         values["batch_size"] = 64
     return Recipe(**values)

@@ -4,15 +4,18 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 import tfsc
 from tfsc.data.source import load
-from tfsc.reporting.provenance import _PACKAGE, _commit, provenance
+from tfsc.reporting.provenance import _PACKAGE, _commit, other_rounding, provenance
 
 
 def test_it_names_data_versions_device_and_command():
-    native = {"winograd": True, "fused_norm": False, "fused_augment": True}
-    record = json.loads(json.dumps(provenance(load("digits"), "0123456789abcdef", native)))
-    assert record["winograd"] is True and record["fused_norm"] is False
+    native = {"level": "avx2", "norm": False, "winograd": True, "augment": True}
+    came_to = {"precision": "fp32", "native": native}
+    record = json.loads(json.dumps(provenance(load("digits"), "0123456789abcdef", came_to)))
+    assert record["native"] == native and record["precision"] == "fp32"
     assert record["dataset"]["name"] == "digits" and len(record["dataset"]["digest"]) == 16
     assert record["recipe_digest"] == "0123456789abcdef"
     assert record["command"][:3] == ["python", "-m", "tfsc.train"]
@@ -20,6 +23,51 @@ def test_it_names_data_versions_device_and_command():
     assert record["device"]["threads"] >= 1 and record["device"]["cpu"]
     commit = record["commit"]
     assert commit is None or len(commit["id"]) == 40
+
+
+_ALL = {"norm": True, "winograd": True, "augment": True}
+_ALL_BEFORE = {"fused_norm": True, "winograd": True, "fused_augment": True}
+
+
+@pytest.mark.parametrize(
+    ("begun", "now"),
+    [
+        ({"native": {"level": "avx2", **_ALL}}, {"native": {"level": "avx2", **_ALL}}),
+        # As they were recorded before --native, and before there was anything in C++.
+        ({"native_level": "avx512", **_ALL_BEFORE}, {"native": {"level": "avx512", **_ALL}}),
+        ({}, {"native": {"level": "", **dict.fromkeys(_ALL, False)}}),
+    ],
+)
+def test_the_same_in_cpp_is_nothing_to_say(begun, now):
+    assert other_rounding([begun, {"native": {"level": "between"}}, now]) == ""
+
+
+@pytest.mark.parametrize(
+    ("begun", "now", "said"),
+    [
+        (
+            {"native": {"level": "avx2", **_ALL}},
+            {"native": {"level": "avx512", **_ALL}},
+            "norm, winograd, augment (avx2) in C++, goes on with norm, winograd, augment (avx512)",
+        ),
+        (
+            {"native_level": "avx2", **_ALL_BEFORE, "winograd": False},
+            {"native": {"level": "avx2", **_ALL}},
+            "norm, augment (avx2) in C++, goes on with norm, winograd, augment (avx2)",
+        ),
+        ({}, {"native": {"level": "avx2", **_ALL, "norm": False}}, "nothing in C++, goes on"),
+        (
+            {"native": {"level": "avx2", **_ALL}},
+            {"native": {"level": "", **dict.fromkeys(_ALL, False)}},
+            "(avx2) in C++, goes on with nothing: the same within rounding, not to the last bit",
+        ),
+    ],
+)
+def test_another_level_or_operation_in_cpp_rounds_otherwise(begun, now, said):
+    line = other_rounding([begun, now])
+    assert line.startswith("begun with ") and said in line
+    assert line.endswith(": the same within rounding, not to the last bit")
+    assert line.isprintable()
 
 
 def test_a_change_anywhere_in_the_package_is_seen(tmp_path):

@@ -63,7 +63,7 @@ def test_a_builder_has_the_parameters_of_its_family_and_their_defaults(part, nam
 
 
 def test_what_networks_share_is_what_parts_take():
-    own = {"l2", "dropout_seed", "whitening", "winograd", "fused_norm"}  # a run's, not a text's
+    own = {"l2", "dropout_seed", "whitening", "native", "winograd"}  # a run's, not a text's
     shared = set(Parts.__dataclass_fields__) - own
     for name, family in NETWORKS.items():
         without = set() if family.is_normalized else {"bn_momentum", "bn_epsilon"}

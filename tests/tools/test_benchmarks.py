@@ -85,11 +85,11 @@ class TestTrain:
     def _measured(self, monkeypatch, tmp_path, *flags):
         """Exit code and figures of both sides, checked against a ratio that nobody reaches."""
         # Both sides once: a worker takes ten seconds to start.
-        pair = next(pair for pair in bench_train.TARGETS["keras"] if pair[0] == "tfsc native fp32")
+        pair = next(pair for pair in bench_train.TARGETS["keras"] if pair[0] == "tfsc plain fp32")
         monkeypatch.setitem(bench_train.TARGETS, "keras", [pair])
         out = tmp_path / "train.json"
         committed = tmp_path / "committed.json"
-        impossible = {"ratios": {"keras fp32 / tfsc native fp32": {"median": 1e6}}}
+        impossible = {"ratios": {"keras fp32 / tfsc plain fp32": {"median": 1e6}}}
         committed.write_text(json.dumps(impossible))
         flags = ("--precisions=fp32", "--rounds=2", *flags, f"--out={out}", "--check")
         code = _run(monkeypatch, bench_train, *flags, f"--committed={committed}")
@@ -106,11 +106,11 @@ class TestTrain:
         monkeypatch.setattr(bench_worker, "Worker", stand_in)
         code, result = self._measured(monkeypatch, tmp_path, "--stack_units=1", "--batch_size=4")
         assert code == 1
-        assert "slower: keras fp32 / tfsc native fp32 is" in capsys.readouterr().out
+        assert "slower: keras fp32 / tfsc plain fp32 is" in capsys.readouterr().out
         assert {command[1] for command in commands} == {bench_train.__file__}
         assert all({"--stack_units=1", "--batch_size=4"} <= set(command) for command in commands)
         assert {worker["worker"] for worker in result["workers"].values()} == {
-            "tfsc fp32 native",
+            "tfsc fp32 plain",
             "keras fp32",
         }
         assert all(len(figures) == 2 for figures in result["seconds"].values())
@@ -122,7 +122,7 @@ class TestTrain:
         small = ("--stack_units=1", "--batch_size=4", "--steps=1")
         code, result = self._measured(monkeypatch, tmp_path, *small)
         assert code == 1
-        assert set(result["seconds"]) == {"tfsc native fp32", "keras fp32"}
+        assert set(result["seconds"]) == {"tfsc plain fp32", "keras fp32"}
         assert len({worker["parameters"] for worker in result["workers"].values()}) == 1
 
     def test_check_allows_the_tolerance_and_names_what_is_missing(self, capsys):
@@ -193,7 +193,7 @@ def test_input_is_timed_four_ways_and_in_a_step(graphs, monkeypatch, tmp_path, c
     assert _run(monkeypatch, bench_input, *flags, f"--out={out}") == 0
     result = json.loads(out.read_text())
     speeds = result["images_per_second"]
-    assert set(speeds) == {"tfsc", "tfsc native", "pipeline", "keras", "generator"}
+    assert set(speeds) == {"tfsc", "tfsc plain", "pipeline", "keras", "generator"}
     ratio = result["ratios"]["tfsc / generator"]["median"]
     assert ratio == speeds["tfsc"][0] / speeds["generator"][0]
     assert f"| tfsc / generator | {ratio:.1f} | ≥ 20 |" in capsys.readouterr().out
@@ -350,12 +350,12 @@ def _grown(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "present", "absent"),
     [
-        ((), {"FusedBatchNorm", "ResourceApplyAdam"}, {"TfscWinogradConv"}),
+        (("--plain",), {"FusedBatchNorm", "ResourceApplyAdam"}, {"TfscWinogradConv"}),
         pytest.param(  # the same program on another network
             ("--stock",), {"Mean"}, {"FusedBatchNorm", "ResourceApplyAdam"}, marks=pytest.mark.slow
         ),
         pytest.param(
-            ("--native",),
+            (),
             {"TfscWinogradConv", "TfscNormRelu", "ResourceApplyAdam"},
             set(),
             marks=needs_operations,

@@ -141,7 +141,8 @@ def attempt(recipe, prepare=None):
 def main():
     folder, *changes = sys.argv[1:]
     values = dict(change.split("=", 1) for change in changes)
-    recipe = Recipe.from_flagfile("".join(f"--{name}={values[name]}\n" for name in values))
+    text = Recipe().flagfile() + "".join(f"--{name}={values[name]}\n" for name in values)
+    recipe = Recipe.from_flagfile(text)
     assert start(recipe.replace(run_dir=f"{folder}/whole")) == 0
     recipe = recipe.replace(run_dir=f"{folder}/killed")
     happened = {instant: attempt(recipe, prepare) for instant, prepare in INSTANTS.items()}

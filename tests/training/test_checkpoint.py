@@ -280,6 +280,19 @@ def test_a_checkpoint_of_another_network_is_refused_and_assigns_nothing(store):
     assert state["network/0000/w"].numpy().max() == 0
 
 
+def test_variables_of_other_numbers_are_told_apart_by_their_paths(store):
+    """Keras lists a network's layers in another order where C++ computes two as one."""
+    one, other = keras.Variable(np.full(3, 1.0)), keras.Variable(np.full(3, 2.0))
+    store.save({"network/0000/a/w": one, "network/0001/b/w": other}, 10, {})
+    state = {name: keras.Variable(np.zeros(3)) for name in ("network/0000/b/w", "network/0001/a/w")}
+    store.restore(store.all()[0], state)
+    assert _values(state) == {"network/0000/b/w": [2.0] * 3, "network/0001/a/w": [1.0] * 3}
+    # Two of one path are not: the numbers count.
+    state = {name: keras.Variable(np.zeros(3)) for name in ("network/0000/a/w", "network/0002/a/w")}
+    with pytest.raises(RunDirectoryError, match="2 variables differ, network/0001/b/w first"):
+        store.restore(store.all()[0], state)
+
+
 def test_nothing_is_pickled(store):
     store.save(_state(1), 10, {"history": []})
     with np.load(store.all()[0].arrays_path, allow_pickle=False) as archive:

@@ -35,9 +35,9 @@ def _build(model, **changes):
     return build_network(Recipe(model=model, **changes), TRAIN, classes=4)
 
 
-def _planned(model, winograd=False, fused_norm=False, **changes):
+def _planned(model, winograd=False, **changes):
     with planned():
-        return build_network(Recipe(model=model, **changes), TRAIN, 4, winograd, fused_norm)
+        return build_network(Recipe(model=model, **changes), TRAIN, 4, winograd=winograd)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

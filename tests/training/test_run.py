@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from commands import assert_same_run, last_arrays, metrics
-from native_operations import needs_operations
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tfsc.errors import DataError, Diverged, Interrupted, RecipeError, RunDirectoryError, TfscError
@@ -403,24 +402,6 @@ def test_evaluations_may_be_left_out_but_the_last(whole, tmp_path, monkeypatch):
     whole_table = pd.read_csv(whole / "metrics.csv")
     pd.testing.assert_frame_equal(table[columns][1:], whole_table[columns][1:])
     assert (tmp_path / "run/curves.png").stat().st_size > 10_000
-
-
-@needs_operations
-def test_augmentation_in_cpp_changes_rounding_alone(whole, tmp_path):
-    run_module.run(_recipe(tmp_path / "run", fused_augment="on"))
-    for one, other in zip(metrics(whole), metrics(tmp_path / "run"), strict=True):
-        assert float(one["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-3)
-
-
-@needs_operations
-def test_a_run_says_what_was_computed_in_cpp(whole, tmp_path):
-    def used(path):
-        (start,) = json.loads((path / "provenance.json").read_text())["starts"]
-        return start["winograd"], start["fused_norm"], start["fused_augment"]
-
-    native = {"winograd": "on", "fused_norm": "auto", "fused_augment": "auto"}
-    run_module.run(_resnet(tmp_path / "run", **native, epochs=1, model="resnet_v2([1,1])"))
-    assert used(tmp_path / "run") == (True,) * 3 and used(whole) == (False,) * 3
 
 
 @pytest.mark.parametrize("group", ["network", "optimizer", "ema"])

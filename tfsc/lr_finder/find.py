@@ -17,7 +17,7 @@ from tfsc.lr_finder.plots import plot_accuracies, plot_losses
 from tfsc.lr_finder.range_test import Sweep, range_test
 from tfsc.lr_finder.report import Report, report_accuracies, report_losses
 from tfsc.lr_finder.suggestions import AccuracyRange, accuracy_range
-from tfsc.precision import onednn_faults, set_precision
+from tfsc.precision import native_doubt, onednn_faults, set_precision
 from tfsc.recipe import Recipe, auto_precision
 from tfsc.runs.run_directory import default_run_dir
 from tfsc.schedules.range_test import RangeTest
@@ -40,6 +40,9 @@ def lr_find(recipe: Recipe, options: Options) -> Report:
     if warning := bf16.warning(recipe.precision):
         logging.warning("%s", warning)
     set_precision(recipe.precision)
+    asked = recipe.native, recipe.bf16_winograd, recipe.precision, recipe.xla
+    if line := native_doubt(*asked):
+        print(line, flush=True)
     source = load(recipe.dataset, recipe.data_dir)
     out = Path(options.out or _default_out(recipe, options))
     sweeps: dict[int, Sweep] = {}

@@ -21,8 +21,8 @@ def build(
     whitening: np.ndarray | None = None,
     l2: float = 0.0,
     dropout_seed: int = 0,
+    native: bool = False,
     winograd: bool = False,
-    fused_norm: bool = False,
 ) -> keras.Model:
     """A functional model: scale·(x/255 − mean), the network's features, dropout, dense layer.
 
@@ -39,9 +39,9 @@ def build(
             activation; only its bias trains. airbench has it as its stem. None: none.
         l2: penalty l2·Σw² on convolution kernels.
         dropout_seed: of dropout's masks.
+        native: whether BatchNormalization with ReLU behind it is a `NormReLU`, in C++.
         winograd: whether 3×3 convolutions of stride 1 and at least 16 input channels are
-            `WinogradConv2D`.
-        fused_norm: whether BatchNormalization with ReLU behind it is a `NormReLU`.
+            `WinogradConv2D`, in C++.
 
     Returns:
         `keras.Model` from images [n, height, width, channels] to float32 logits [n, classes].
@@ -60,8 +60,8 @@ def build(
         l2=l2,
         dropout_seed=dropout_seed,
         whitening=whitening,
+        native=native,
         winograd=winograd,
-        fused_norm=fused_norm,
     )
     inputs, maps = scaled_images(input_shape, mean, scale)
     if whitening is not None and not call.kind.takes_whitening:

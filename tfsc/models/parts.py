@@ -35,9 +35,9 @@ class Parts:
         dropout_seed: of dropout's masks.
         whitening: kernel of a first convolution (see `whitening_kernel`), of which only the bias
             trains; None: none.
+        native: whether BatchNormalization with ReLU behind it is a `NormReLU`, in C++.
         winograd: whether 3×3 convolutions of stride 1 and at least 16 input channels are
-            `WinogradConv2D`.
-        fused_norm: whether BatchNormalization with ReLU behind it is a `NormReLU`.
+            `WinogradConv2D`, in C++.
     """
 
     activation: str = "relu"
@@ -49,8 +49,8 @@ class Parts:
     l2: float = 0.0
     dropout_seed: int = 0
     whitening: np.ndarray | None = None
+    native: bool = False
     winograd: bool = False
-    fused_norm: bool = False
 
     def penalty(self, factor: float = 1.0) -> regularizers.Regularizer | None:
         """The penalty on a kernel, times `factor`; None without one."""
@@ -140,7 +140,7 @@ class Parts:
             fused_act: whether the activation is `fused_act`.
             arguments: of `keras.layers.BatchNormalization`.
         """
-        if self.fused_norm and self.activation == "relu":
+        if self.native and self.activation == "relu":
             return NormReLU(name=norm, **self._numbers(arguments))(maps)
         maps = self.norm(maps, norm, **arguments)
         return self.fused_act(maps, act) if fused_act else self.act(maps, act)

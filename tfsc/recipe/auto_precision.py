@@ -16,6 +16,12 @@ def on_this_machine(recipe: Recipe) -> tuple[Recipe, str]:
     if recipe.precision != "auto":
         return recipe, ""
     if why := bf16.obstacle(recipe.replicas):
-        return recipe.replace(precision="fp32"), f"--precision=auto: fp32 ({why})"
+        return made_out(recipe, "fp32"), f"--precision=auto: fp32 ({why})"
     line = "--precision=auto: bf16, in which this machine multiplies"
-    return recipe.replace(precision="bf16"), line
+    return made_out(recipe, "bf16"), line
+
+
+def made_out(recipe: Recipe, precision: str) -> Recipe:
+    """A recipe in this precision, without what it asks for in bf16 alone if it is another."""
+    in_bf16 = precision == "bf16"
+    return recipe.replace(precision=precision, bf16_winograd=recipe.bf16_winograd and in_bf16)

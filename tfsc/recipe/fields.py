@@ -217,29 +217,20 @@ class Fields:
     xla: str = _setting(
         "auto", "Compile the step with XLA; auto: on a GPU only.", choices=("auto", "on", "off")
     )
-    winograd: str = _setting(
-        "off",
-        "Compute 3×3 convolutions of stride 1 by Winograd's F(4×4, 3×3), in C++ that is compiled "
-        "on first use: a quarter of the multiplications, rounding errors of 1 % in bf16 and 1e-6 "
-        "in fp32 (else 0.2 % and 2e-7). Needs a C++ compiler and a CPU with AVX2, in bf16 one with "
-        "AVX-512 BF16. auto: "
-        "where these are, and no GPU, XLA or (bf16) AMX, which are faster without it.",
-        choices=("off", "auto", "on"),
+    native: str = _setting(
+        "auto",
+        "Compute in C++ that is compiled on first use what comes out the same within the rounding "
+        "of a float32 sum: BatchNormalization with the ReLU behind it (on one replica), "
+        "augmentation, and in fp32 and tf32 3×3 convolutions of stride 1 by Winograd's "
+        "F(4×4, 3×3), a quarter of the multiplications. Needs a C++ compiler and a CPU with AVX2. "
+        "auto: where these are, and no GPU, XLA or fp16; on: an error elsewhere.",
+        choices=("auto", "on", "off"),
     )
-    fused_norm: str = _setting(
-        "off",
-        "In training compute each BatchNormalization with the ReLU behind it as one operation in "
-        "C++ that is compiled on first use: fewer passes over the maps, float32 and float64 "
-        "inside. Needs a --model of activation=relu, one replica, a CPU with AVX2 and a C++ "
-        "compiler. auto: where these are, and no GPU or XLA.",
-        choices=("off", "auto", "on"),
-    )
-    fused_augment: str = _setting(
-        "off",
-        "Augment by one operation in C++ that is compiled on first use, in place of products of "
-        "whole matrices; the same but for rounding. Needs a CPU with AVX2 and a C++ "
-        "compiler. auto: where these are, and no GPU or XLA.",
-        choices=("off", "auto", "on"),
+    bf16_winograd: bool = _setting(
+        False,
+        "In bf16, too, compute 3×3 convolutions of stride 1 by Winograd's F(4×4, 3×3): rounding "
+        "errors of 1 %, else 0.2 %. Part of --native, needs AVX-512 BF16; with --native=auto not "
+        "where AMX is, which is faster without it.",
     )
     replicas: int = _setting(
         1,

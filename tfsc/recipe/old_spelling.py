@@ -1,7 +1,8 @@
-"""Settings as versions before 0.2 spelled them, a flag each, in today's component texts.
+"""Settings as earlier versions spelled them, a flag each, in today's.
 
-`--stack_units=1,1,1 --pooling=avg` is `--model='resnet_v2([1,1,1],pooling=avg)'` now. A typed flag
-of old is answered with the new spelling; a recipe.flags or repeat.json of old is read by it.
+`--stack_units=1,1,1 --pooling=avg` is `--model='resnet_v2([1,1,1],pooling=avg)'` now, and
+`--winograd=auto --fused_norm=auto --fused_augment=auto` is `--native=auto`. A typed flag of old is
+answered with the new spelling; a recipe.flags or repeat.json of old is read by it.
 """
 
 import shlex
@@ -13,6 +14,7 @@ from tfsc.inputs.catalog import INPUTS
 from tfsc.losses.catalog import LOSSES
 from tfsc.models.catalog import NETWORKS
 from tfsc.optimizers.catalog import CLIPS, OPTIMIZERS
+from tfsc.recipe.fields import PRECISION_ALIASES
 from tfsc.text.family import Catalog
 
 # Each setting that is gone with its default of old, under the one that says it now.
@@ -53,12 +55,16 @@ _GONE = {
     "loss": {"label_smoothing": "0"},
     "average": {"ema": "0", "ema_every": "1", "ema_power": "0", "ema_lookahead": "false"},
 }
-NAMES = {name: setting for setting, gone in _GONE.items() for name in gone}
+# Flags of development versions, each off, auto or on, off by default; before them was no C++.
+_IN_CPP = ("winograd", "fused_norm", "fused_augment")
+_OF_PARTS = {name: setting for setting, gone in _GONE.items() for name in gone}
+NAMES = _OF_PARTS | dict.fromkeys(_IN_CPP, "native")
 
 
 def is_old(names: Iterable[str]) -> bool:
-    """Whether one of these settings is one of old."""
-    return any(name in NAMES for name in names)
+    """Whether these are all settings of a recipe of old: one is, or --native is not among them."""
+    names = {*names}
+    return "native" not in names or not names.isdisjoint(NAMES)
 
 
 def translated(values: Mapping[str, str]) -> dict[str, str]:
@@ -69,13 +75,20 @@ def translated(values: Mapping[str, str]) -> dict[str, str]:
 
     Returns:
         The same without those of old, and with what says them now. Settings of which nothing was
-        given are not there.
+        given are not there, but --native is: off where there was nothing in C++. It says no less
+        than was computed in C++, and more where only some of it was.
 
     Raises:
         ValueError: if a value of old breaks a rule of today.
     """
     new = {name: text for name, text in values.items() if name not in NAMES}
-    said = {NAMES[name] for name in values if name in NAMES}
+    if "native" not in values:
+        new |= _native(values)
+    elif not values.keys().isdisjoint(_IN_CPP):
+        raise ValueError(f"{', '.join(_IN_CPP)} are --native now, which is there, too")
+    said = {_OF_PARTS[name] for name in values if name in _OF_PARTS}
+    if not said:
+        return new  # a network's name is today's
     if values.get("model") == "airbench":
         said |= {"model", "input"}  # its whitening was a default
     old = {name: text for gone in _GONE.values() for name, text in gone.items()} | dict(values)
@@ -99,12 +112,14 @@ def answer(name: str, words: Sequence[str]) -> str:
     if (name := _without_no(name)) not in NAMES:
         return ""
     setting, values = NAMES[name], dict(map(_value, words))
+    if setting == "native":
+        return _answer_of_native(values)
     rule = f"is part of --{setting} now (`python -m tfsc.{_PARTS[setting]}` lists what it can say)"
     # What stands there in today's spelling, from a flagfile say, is not what 0.1 had by default.
     todays = {n for n, text in values.items() if n in _GONE and not _may_be_old(n, text)}
     if setting in todays:
         return f"{rule}; change it in --{setting}={shlex.quote(values[setting])}"
-    old = {n: v for n, v in values.items() if n in NAMES and NAMES[n] not in todays}
+    old = {n: v for n, v in values.items() if n in _OF_PARTS and _OF_PARTS[n] not in todays}
     families = {n: values[n] for n in ("model", "optimizer") if n in values and n not in todays}
     try:
         new = translated(families | old)
@@ -113,11 +128,23 @@ def answer(name: str, words: Sequence[str]) -> str:
         return rule
     if new[setting] == without[setting]:  # it has no effect
         return rule
-    said = {NAMES[n] for n in old}
+    said = {_OF_PARTS[n] for n in old}
     if families.get("model") == "airbench" and "input" not in values:
         said.add("input")
     shown = [f"--{n}={shlex.quote(new[n])}" for n in new if n in said]
     return f"is part of --{setting} now; what was typed is {' '.join(shown)}"
+
+
+def _answer_of_native(values: Mapping[str, str]) -> str:
+    """What to say to someone who has typed one of `_IN_CPP` among these flags."""
+    rule = "is part of --native now (one of auto, on, off; in bf16 beside --bf16_winograd)"
+    if "native" in values:
+        return f"{rule}; change it in --native={shlex.quote(values['native'])}"
+    try:
+        shown = [f"--{name}={text}" for name, text in _native(values).items()]
+    except ValueError:
+        return rule
+    return f"is part of --native now; what was typed is {' '.join(shown)}"
 
 
 # The package that lists what a setting can say.
@@ -147,6 +174,26 @@ def _value(word: str) -> tuple[str, str]:
     if equals:
         return _without_no(name) if _without_no(name) in NAMES else name, value
     return (name, "true") if name in NAMES else (_without_no(name), "false")
+
+
+def _native(old: Mapping[str, str]) -> dict[str, str]:
+    """--native and --bf16_winograd that compute in C++ what these flags did, or more.
+
+    "on" of one is "on" of all: where it could be had the others could, too.
+    """
+    said = {name: old.get(name, "off") for name in _IN_CPP}
+    for name, text in said.items():
+        if text not in ("off", "auto", "on"):
+            raise ValueError(f"{name} must be one of off, auto, on")
+    if {*said.values()} == {"off"}:
+        return {"native": "off"}
+    precision = PRECISION_ALIASES.get(old.get("precision", ""), old.get("precision", "fp32"))
+    # Not everything could be had there, and "on" asks for everything.
+    partly = precision == "fp16" or old.get("replicas", "1") != "1"
+    new = {"native": "on" if "on" in said.values() and not partly else "auto"}
+    if said["winograd"] != "off" and precision in ("bf16", "auto"):
+        new["bf16_winograd"] = "true"
+    return new
 
 
 def _differing(catalog: Catalog, family: str, arguments: Mapping[str, str]) -> str:

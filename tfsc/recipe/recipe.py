@@ -87,7 +87,9 @@ class Recipe(Fields):
 
     @classmethod
     def from_flagfile(cls, text: str) -> "Recipe":
-        """Read back what `flagfile` wrote, also that of versions before 0.2.
+        """Read back what `flagfile` wrote, also that of earlier versions.
+
+        A text without --native is of a version without C++, and is read as --native=off.
 
         Raises:
             RecipeError: for a line that is not `--name=value`, an unknown name or a bad value.

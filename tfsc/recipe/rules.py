@@ -40,28 +40,7 @@ def check(recipe: Fields) -> None:
             raise RecipeError(
                 f"--micro_batch={recipe.micro_batch}: must divide the batch size {size}"
             )
-    for native in ("winograd", "fused_norm"):
-        for name, bad, allowed in (
-            ("precision", "fp16", "fp32, tf32 or bf16"),
-            ("xla", "on", "auto or off"),
-        ):
-            if getattr(recipe, native) == "on" and getattr(recipe, name) == bad:
-                raise RecipeError(f"--{name}={bad}: must be {allowed} with --{native}=on")
-    if recipe.fused_augment == "on" and recipe.xla == "on":
-        raise RecipeError("--xla=on: must be auto or off with --fused_augment=on")
-    if recipe.fused_norm == "on" and recipe.replicas > 1:
-        raise RecipeError(f"--replicas={recipe.replicas}: must be 1 with --fused_norm=on")
-    network = recipe.parsed("model")
-    if recipe.fused_norm == "on" and network["activation"] != "relu":
-        raise RecipeError(
-            f"--model={shown(recipe.model)}: its activation must be relu with --fused_norm=on"
-        )
-    for native in ("winograd", "fused_norm"):
-        if not network.kind.is_normalized and (value := getattr(recipe, native)) != "off":
-            raise RecipeError(
-                f"--{native}={value}: must be off with --model={network.family}, which has nothing "
-                "for it"
-            )
+    _check_native(recipe)
     _check_optimizer(recipe)
     _check_replicas(recipe)
 
@@ -72,6 +51,26 @@ def _explained(name: str, parse: Callable[[], Any]) -> None:
         parse()
     except TextSyntaxError as error:
         raise RecipeError(f"--{name}: {error}") from None
+
+
+def _check_native(recipe: Fields) -> None:
+    for name, bad, allowed in (
+        ("precision", recipe.precision == "fp16", "fp32, tf32, bf16 or auto"),
+        ("xla", recipe.xla == "on", "auto or off"),
+        ("replicas", recipe.replicas > 1, "1"),
+    ):
+        if recipe.native == "on" and bad:
+            raise RecipeError(
+                f"--{name}={getattr(recipe, name)}: must be {allowed} with --native=on"
+            )
+    for name, bad, allowed in (
+        ("native", recipe.native == "off", "auto or on"),
+        ("precision", recipe.precision not in ("bf16", "auto"), "bf16 or auto"),
+    ):
+        if recipe.bf16_winograd and bad:
+            raise RecipeError(
+                f"--{name}={getattr(recipe, name)}: must be {allowed} with --bf16_winograd"
+            )
 
 
 def _check_optimizer(recipe: Fields) -> None:

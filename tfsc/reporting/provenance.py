@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ def provenance(source: Source, recipe_digest: str, came_to: Mapping[str, Any]) -
     Args:
         source: the dataset.
         recipe_digest: of the recipe.
-        came_to: what settings came to on this machine, by name: --precision, and whether
-            --winograd, --fused_norm and --fused_augment took effect.
+        came_to: what settings came to on this machine, by name: "precision", and for "native" what
+            was computed in C++.
     """
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -48,6 +48,35 @@ def provenance(source: Source, recipe_digest: str, came_to: Mapping[str, Any]) -
         },
         **environment(),
     }
+
+
+def other_rounding(starts: Sequence[Mapping[str, Any]]) -> str:
+    """A line if the last start computes something else in C++ than the first; else nothing.
+
+    Args:
+        starts: records of `provenance`, also of versions before --native.
+    """
+    begun, now = (_in_cpp(start) for start in (starts[0], starts[-1]))
+    if begun == now:
+        return ""
+    return (
+        f"begun with {begun} in C++, goes on with {now}: the same within rounding, not to the last "
+        "bit"
+    )
+
+
+# Before --native each was recorded under the name of a flag of its own; before these, not at all.
+_BEFORE_NATIVE = {"norm": "fused_norm", "winograd": "winograd", "augment": "fused_augment"}
+
+
+def _in_cpp(start: Mapping[str, Any]) -> str:
+    """What a start computed in C++, and for which processors: "norm, augment (avx2)"."""
+    native = start.get("native")
+    if not isinstance(native, Mapping):
+        native = {name: start.get(before, False) for name, before in _BEFORE_NATIVE.items()}
+        native["level"] = start.get("native_level", "")
+    used = [name for name in _BEFORE_NATIVE if native.get(name)]
+    return f"{', '.join(used)} ({native.get('level')})" if used else "nothing"
 
 
 def environment() -> dict[str, Any]:

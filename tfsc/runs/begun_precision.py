@@ -33,7 +33,7 @@ def settle(
         return recipe, ""
     begun = []
     for precision in ("bf16", "fp32"):
-        candidate = recipe.replace(precision=precision)
+        candidate = auto_precision.made_out(recipe, precision)
         if (is_begun or holds)(place(candidate), candidate):
             begun.append(candidate)
     if len(begun) == 1:

@@ -183,12 +183,21 @@ class RunDirectory:
 
     def add_provenance(self, entry: dict[str, Any]) -> None:
         """Append one start of the run to provenance.json."""
+        starts = [*self.starts(), entry]
+        text = json.dumps({"starts": starts}, indent=1) + "\n"
+        files.write_text(self.path / "provenance.json", text)
+
+    def starts(self) -> list[dict[str, Any]]:
+        """The starts of the run in provenance.json, the first one first.
+
+        Raises:
+            RunDirectoryError: if it is damaged.
+        """
         path = self.path / "provenance.json"
         starts = read_json(path).get("starts", [])
-        if not isinstance(starts, list):
-            raise RunDirectoryError(f"{path} is damaged: starts must be a list")
-        starts = [*starts, entry]
-        files.write_text(path, json.dumps({"starts": starts}, indent=1) + "\n")
+        if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
+            raise RunDirectoryError(f"{path} is damaged: starts must be a list of objects")
+        return starts
 
     def log(self, line: str) -> None:
         """Append a dated line to train.log."""
@@ -229,7 +238,7 @@ def read_recipe(run_dir: Path) -> Recipe:
 
 
 def earlier_digests(run_dir: Path) -> frozenset[str]:
-    """Digests by which a version before 0.2 knew a run's recipe: its checkpoints have them.
+    """Digests by which an earlier version knew a run's recipe: its checkpoints have them.
 
     Raises:
         RunDirectoryError: if there is no recipe, or provenance.json is damaged.

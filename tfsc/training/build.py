@@ -14,7 +14,7 @@ from tfsc.data.split import Split, split
 from tfsc.errors import DataError, RecipeError, shown
 from tfsc.optimizers.catalog import momenta
 from tfsc.optimizers.groups import UnknownGroupError
-from tfsc.precision import use_fused_augment, use_fused_norm, use_winograd, use_xla
+from tfsc.precision import use_native, use_winograd, use_xla
 from tfsc.recipe import Recipe
 from tfsc.schedules import builder, parser
 from tfsc.schedules.base import Schedule
@@ -60,25 +60,17 @@ def build_learner(
 
     Raises:
         RecipeError: if --no_decay, --lr_factors, --wd_factors or --freeze_after names variables
-            that the network does not have.
+            that the network does not have, or --native=on cannot be had.
     """
     keras.utils.set_random_seed(recipe.seed)
     plan = BatchPlan(len(data.train), recipe.batch_sizes())
-    winograd = use_winograd(recipe.winograd, recipe.precision, recipe.xla)
-    fused_norm = use_fused_norm(
-        recipe.fused_norm,
-        recipe.parsed("model")["activation"],
-        recipe.precision,
-        recipe.xla,
-        recipe.replicas,
-    )
+    native = use_native(recipe.native, recipe.precision, recipe.xla)
+    winograd = use_winograd(recipe.native, recipe.bf16_winograd, recipe.precision, recipe.xla)
+    # Several replicas share BatchNorm's sums, which the operation in C++ does not.
+    norm_relu = native and recipe.replicas == 1
     learner = Learner(
-        build_network(recipe, data.train, classes, winograd, fused_norm),
-        build_augmentation(
-            recipe.parsed("augment"),
-            recipe.seed,
-            use_fused_augment(recipe.fused_augment, recipe.xla),
-        ),
+        build_network(recipe, data.train, classes, native=norm_relu, winograd=winograd),
+        build_augmentation(recipe.parsed("augment"), recipe.seed, native),
         ema=averages.build(recipe.parsed("average"), total_steps(recipe, plan)),
         complete=resident,
         micro_batch=recipe.micro_batch,

@@ -187,6 +187,7 @@ class CheckpointStore:
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             # The digest is right: somebody else wrote this.
             raise RunDirectoryError(f"checkpoint {path} is none of tfsc's: {error}") from None
+        arrays = _renumbered(arrays, state)
         odd = set(arrays) ^ set(state)
         odd |= {
             name
@@ -212,6 +213,24 @@ class CheckpointStore:
         for arrays_path in self.directory.glob("step-*.npz"):
             if arrays_path not in named:
                 arrays_path.unlink()
+
+
+def _renumbered(
+    arrays: dict[str, np.ndarray], state: Mapping[str, keras.Variable]
+) -> dict[str, np.ndarray]:
+    """The arrays by the names of `state`, which are group/number/path.
+
+    Where C++ computes two layers as one, Keras may list the network's layers in another order: the
+    same variables have other numbers. As they are if paths do not tell a group's variables apart.
+    """
+    names = {_unnumbered(name): name for name in state}
+    found = {names.get(_unnumbered(name), name): array for name, array in arrays.items()}
+    return found if len(names) == len(state) and len(found) == len(arrays) else arrays
+
+
+def _unnumbered(name: str) -> str:
+    group, _, rest = name.partition("/")
+    return f"{group}/{rest.partition('/')[2] or rest}"
 
 
 def _fault(checkpoint: Checkpoint) -> str | None:

@@ -40,7 +40,9 @@ def export_checkpoint(run_dir: Path, which: str, weights: str, out: Path | None)
     set_precision(recipe.precision)
     source = load(recipe.dataset, recipe.data_dir)
     data = split(source, recipe.val_split, recipe.train_examples, recipe.seed)
-    learner = build_learner(recipe, data, len(source.class_names))
+    # What is exported has no C++ in it: this machine need not be one that has it.
+    anywhere = recipe.replace(native="auto") if recipe.native == "on" else recipe
+    learner = build_learner(anywhere, data, len(source.class_names))
     store.restore(checkpoint, learner.state())
     if weights == "ema":
         learner.swap_ema()

@@ -14,8 +14,8 @@ def build_network(
     recipe: Recipe,
     train: Examples,
     classes: int,
+    native: bool = False,
     winograd: bool = False,
-    fused_norm: bool = False,
 ) -> keras.Model:
     """The recipe's network for these training images, with its initial weights.
 
@@ -23,7 +23,7 @@ def build_network(
         recipe: names the network and its settings.
         train: the training set, from which it takes its means.
         classes: number of labels.
-        winograd, fused_norm: what the recipe's settings amount to on this machine.
+        native, winograd: as of `models.build`: what --native amounts to on this machine.
     """
     given = inputs.build(recipe.parsed("input"), train.images)
     return models.build(
@@ -35,8 +35,8 @@ def build_network(
         whitening=given.whitening,
         l2=recipe.l2,
         dropout_seed=recipe.seed,
+        native=native,
         winograd=winograd,
-        fused_norm=fused_norm,
     )
 
 

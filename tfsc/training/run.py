@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from tfsc.augment.separable import SeparableChain
 from tfsc.data.examples import Source
 from tfsc.data.pipeline import TrainingPipeline, evaluation_batches
 from tfsc.data.source import load
@@ -31,12 +32,12 @@ from tfsc.hardware.gpu import has_gpu
 from tfsc.layers.norm_relu import NormReLU
 from tfsc.layers.winograd import WinogradConv2D
 from tfsc.native import library
-from tfsc.precision import onednn_faults, set_precision
+from tfsc.precision import native_doubt, onednn_faults, set_precision
 from tfsc.recipe import Recipe
 from tfsc.reporting.energy import NOTHING_YET, GpuMeter, Usage
 from tfsc.reporting.events import EventWriter
 from tfsc.reporting.plots import plot_curves
-from tfsc.reporting.provenance import provenance
+from tfsc.reporting.provenance import other_rounding, provenance
 from tfsc.reporting.step_table import StepTable
 from tfsc.reporting.summary import evaluated, result, summarize
 from tfsc.reporting.windows import Windows
@@ -78,7 +79,7 @@ def run(recipe: Recipe) -> dict[str, Any]:
         if summary := said_if_done(directory):  # by another process, in the meantime
             return summary
         directory.write_split(data, source.digest)
-        came_to = {"precision": recipe.precision, **_in_cpp(learner)}
+        came_to = {"precision": recipe.precision, "native": _in_cpp(learner)}
         directory.add_provenance(provenance(source, recipe.digest, came_to))
         evaluation = evaluation_batches(data.val)
         run = _Run(
@@ -86,20 +87,26 @@ def run(recipe: Recipe) -> dict[str, Any]:
         )
         if precision_line:
             run.say(precision_line)
+        asked = recipe.native, recipe.bf16_winograd, recipe.precision, recipe.xla
+        if line := native_doubt(*asked):
+            run.say(line)
+        if run.resumed and (line := other_rounding(directory.starts())):
+            run.warn(line)
         if warning := bf16.warning(recipe.precision, recipe.replicas):
             run.warn(warning)
         return run.train()
 
 
 def _in_cpp(learner: Learner) -> dict[str, bool | str]:
-    """Which of --winograd, --fused_norm and --fused_augment took effect, compiled for what."""
-    kinds = {"winograd": WinogradConv2D, "fused_norm": NormReLU}
+    """What this run computes in C++, and for which level of processors that was compiled."""
+    kinds = {"norm": NormReLU, "winograd": WinogradConv2D}
     used = {
         name: any(isinstance(layer, kind) for layer in learner.network.layers)
         for name, kind in kinds.items()
     }
-    used["fused_augment"] = getattr(learner.augmentation, "native", False)
-    return used | {"native_level": library.level() if any(used.values()) else ""}
+    chain = learner.augmentation
+    used["augment"] = isinstance(chain, SeparableChain) and chain.native and bool(chain.layers)
+    return {"level": library.level() if any(used.values()) else "", **used}
 
 
 class _Run:

@@ -11,7 +11,7 @@ are formed round by round, so that a slow minute of the machine meets both sides
 batches in memory; what `fit` itself does once an epoch is left out. The stock side is the same
 network of Keras' own layers and AdamW, with RandomTranslation and RandomFlip in the dataset.
 --vs=torch: both sides train the bare network on one resident batch.
-tfsc stands for its default; `tfsc native` for --winograd=auto --fused_norm=auto.
+tfsc stands for its default, which computes in C++ where it can; `tfsc plain` for --native=off.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import bench_worker
 TOOLS = Path(__file__).parent
 COMMITTED = TOOLS.parents[1] / "docs" / "performance"
 
-NATIVE = {"winograd": "auto", "fused_norm": "auto"}  # settings of tfsc native
+PLAIN = {"native": "off"}  # settings of tfsc plain
 
 # What must be so many times faster than what.
 _TARGETS = {
@@ -46,7 +46,7 @@ _TARGETS = {
     ],
 }
 TARGETS = {
-    vs: [(f"{ours} {p}", theirs, x) for ours in ("tfsc", "tfsc native") for p, theirs, x in rows]
+    vs: [(f"{ours} {p}", theirs, x) for ours in ("tfsc", "tfsc plain") for p, theirs, x in rows]
     for vs, rows in _TARGETS.items()
 }
 
@@ -208,14 +208,14 @@ def _serve(run: Callable[[int], object], model) -> None:
     bench_worker.serve(run, parameters=trainable, native_layers=native, version=versions)
 
 
-def _tfsc(arguments, precision: str, native: str = "") -> None:
+def _tfsc(arguments, precision: str, plain: str = "") -> None:
     """`fit` of the Learner on tfsc's own pipeline."""
     from variants import default_learner
 
     from tfsc.data.pipeline import TrainingPipeline
 
     size = arguments.batch_size, arguments.stack_units
-    learner, examples = default_learner(precision, *size, **_settings(native))
+    learner, examples = default_learner(precision, *size, **_settings(plain))
     pipeline = TrainingPipeline(examples, arguments.batch_size, seed=0)
     _serve_fit(learner, pipeline.batches(0, 1_000_000))
 
@@ -224,18 +224,19 @@ def _keras(arguments, precision: str) -> None:
     """`fit` of the same network of Keras' own layers, augmentation in the dataset."""
     from variants import default_learner, stock_batches, stock_model
 
-    learner, examples = default_learner(precision, arguments.batch_size, arguments.stack_units)
+    size = arguments.batch_size, arguments.stack_units
+    learner, examples = default_learner(precision, *size, **PLAIN)
     data = stock_batches(examples, arguments.batch_size)
     _serve_fit(stock_model(learner), data)
 
 
-def _bare_tfsc(arguments, precision: str, native: str = "") -> None:
+def _bare_tfsc(arguments, precision: str, plain: str = "") -> None:
     """Training steps of the Learner on one resident batch, without augmentation."""
     import tensorflow as tf
     from variants import default_learner, resident_batch
 
     size = arguments.batch_size, arguments.stack_units
-    learner, examples = default_learner(precision, *size, augment="none", **_settings(native))
+    learner, examples = default_learner(precision, *size, augment="none", **_settings(plain))
     batch = resident_batch(examples, arguments.batch_size)
     step = tf.function(learner.train_step)
 
@@ -247,9 +248,9 @@ def _bare_tfsc(arguments, precision: str, native: str = "") -> None:
     _serve(run, learner)
 
 
-def _settings(native: str) -> dict[str, str]:
-    """What a variant computes in C++."""
-    return NATIVE if native else {}
+def _settings(plain: str) -> dict[str, str]:
+    """What a variant changes of the default."""
+    return PLAIN if plain else {}
 
 
 _WORKERS = {"tfsc": _tfsc, "keras": _keras, "bare-tfsc": _bare_tfsc}

@@ -88,18 +88,20 @@ def _steps(arguments: argparse.Namespace):
     define_flags("tfsc.train", flag_values=values)
     parse(["tfsc.train", f"--flagfile={FLAGFILE}"], values, Recipe.from_flags)
     recipe = Recipe.from_flags(values).replace(
-        precision=arguments.precision, batch_size=arguments.batch_size, winograd="off"
+        precision=arguments.precision,
+        batch_size=arguments.batch_size,
+        native="off",
+        bf16_winograd=False,
     )
     direct, learner = _step(recipe)
     operations = 6 * _multiply_adds(learner.network)
-    if arguments.precision != "bf16":
-        return {"direct": direct}, operations
+    in_bf16 = arguments.precision == "bf16"
     try:
-        library.load()
+        library.load("bfloat16" if in_bf16 else "float32")
     except library.NativeError as error:
         print(f"without Winograd: {error}\n")
         return {"direct": direct}, operations
-    recipe = recipe.replace(winograd="on")
+    recipe = recipe.replace(native="on", bf16_winograd=in_bf16)
     steps = {"direct": direct, "Winograd": _step(recipe)[0]}
     steps["Winograd, stem frozen"] = _step(recipe, frozen=True)[0]
     return steps, operations

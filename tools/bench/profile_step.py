@@ -1,8 +1,8 @@
 """Profile the default recipe's training step with TensorFlow's profiler; sum up by operation.
 
-    python tools/bench/profile_step.py --precision=bf16            # tfsc's step
+    python tools/bench/profile_step.py --precision=bf16          # tfsc's step
+    python tools/bench/profile_step.py --precision=bf16 --plain  # with --native=off
     python tools/bench/profile_step.py --precision=bf16 --stock  # the network of Keras' own layers
-    python tools/bench/profile_step.py --precision=bf16 --native # with --winograd, --fused_norm
 
 One thread for each operation and one operation at a time (--parallel: as in training), so that
 the times add up. --trace keeps the profile for TensorBoard's profile plugin.
@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--stock", action="store_true", help="Keras' own layers and optimizer")
-    kind.add_argument("--native", action="store_true", help="operations in C++")
+    kind.add_argument("--plain", action="store_true", help="no operations in C++")
     parser.add_argument("--parallel", action="store_true", help="as many threads as in training")
     parser.add_argument("--steps", type=int, default=5, help="steps to profile (default 5)")
     parser.add_argument("--batch_size", type=int, default=64)
@@ -76,12 +76,12 @@ def main() -> int:
 
 def _step(arguments: argparse.Namespace):
     import tensorflow as tf
-    from bench_train import NATIVE
+    from bench_train import PLAIN
     from variants import default_learner, resident_batch, stock_augmentation, stock_model
 
     size = arguments.batch_size, arguments.stack_units
-    native = NATIVE if arguments.native else {}
-    learner, examples = default_learner(arguments.precision, *size, **native)
+    changes = PLAIN if arguments.plain or arguments.stock else {}
+    learner, examples = default_learner(arguments.precision, *size, **changes)
     batch = resident_batch(examples, arguments.batch_size)
     if not arguments.stock:
         train = tf.function(learner.train_step)

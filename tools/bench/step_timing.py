@@ -54,7 +54,9 @@ def serve(requests: Iterable[str], answers: TextIO) -> None:
         for line in requests:
             request = json.loads(line)
             try:
-                recipe, _ = on_this_machine(Recipe.from_flagfile("\n".join(request["flags"])))
+                # The defaults first: a text without them is read as an earlier version's.
+                text = Recipe().flagfile() + "\n".join(request["flags"])
+                recipe, _ = on_this_machine(Recipe.from_flagfile(text))
                 answer = measure(recipe, request["seconds"], meter)
             except TfscError as error:
                 answer = {"error": str(error), "refused": True}
