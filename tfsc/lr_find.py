@@ -20,6 +20,7 @@ from absl import flags
 from tfsc import recipe
 from tfsc.command_line import command
 from tfsc.lr_finder import options as lr_options
+from tfsc.native import compiler
 from tfsc.recipe import flags as recipe_flags
 from tfsc.recipe import old_spelling
 
@@ -27,6 +28,7 @@ from tfsc.recipe import old_spelling
 def main() -> None:
     run_recipe, options = lr_options.from_flags(flags.FLAGS)
     # TensorFlow is imported only now, so that --help and errors in flags come at once.
+    compiler.start(run_recipe.native, run_recipe.xla)
     command.import_tensorflow()
     from tfsc.lr_finder.find import lr_find
 

@@ -11,6 +11,7 @@ import sys
 from tfsc import recipe
 from tfsc.command_line import command
 from tfsc.hardware import processor
+from tfsc.native import compiler
 from tfsc.recipe import auto_precision, old_spelling
 from tfsc.recipe import flags as recipe_flags
 
@@ -25,6 +26,7 @@ def main() -> None:
     known, _ = settle(run_recipe, on_this_machine=_on_this_machine)
     if finished(known):
         return
+    compiler.start(known.native, known.xla)
     command.import_tensorflow()
     from tfsc.training.run import run
 

@@ -295,7 +295,7 @@ def test_a_network_of_bottleneck_units_has_the_same_losses_and_gradients(policy,
         networks = []
         for native in (False, True):
             keras.utils.set_random_seed(0)  # equal paths get equal weights
-            networks.append(models.build("resnet_v2([2,2])", (16, 16, 3), 10, fused_norm=native))
+            networks.append(models.build("resnet_v2([2,2])", (16, 16, 3), 10, native=native))
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
     images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3)).astype(np.float32)

@@ -100,7 +100,7 @@ class Parts:
             return layers.Conv2D(filters, kernel, stride, "valid", name=name, **arguments)(maps)
         if self.winograd and (kernel, stride) == (3, 1) and maps.shape[-1] >= LEAST_CHANNELS:
             return WinogradConv2D(filters, name=name, **arguments)(maps)
-        if self.fused_norm and kernel == stride == 1:
+        if self.native and kernel == stride == 1:
             return FusedPointwiseConv2D(filters, name=name, passes=passes, **arguments)(maps)
         kind = PointwiseConv2D if pointwise and kernel == stride == 1 else layers.Conv2D
         return kind(filters, kernel, strides=stride, padding="same", name=name, **arguments)(maps)
@@ -109,7 +109,7 @@ class Parts:
         self, residual: keras.KerasTensor, branch: keras.KerasTensor, name: str
     ) -> keras.KerasTensor:
         """The sum of both."""
-        kind = FusedAdd if self.fused_norm else layers.Add
+        kind = FusedAdd if self.native else layers.Add
         return kind(name=name)([residual, branch])
 
     def norm(self, maps: keras.KerasTensor, name: str, **arguments: Any) -> keras.KerasTensor:

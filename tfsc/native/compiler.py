@@ -18,7 +18,7 @@ from absl import logging
 
 from tfsc import files
 from tfsc.errors import one_line
-from tfsc.hardware.processor import cpu_flags
+from tfsc.hardware.processor import cpu_flags, may_have_gpu
 
 _FOLDER = Path(__file__).parent
 _FLAGS = ("-std=c++20", "-O3", "-w", "-ffp-contract=off", "-fPIC", "-pthread")
@@ -60,9 +60,15 @@ def level() -> str:
     raise NativeError(f"the processor has no {missing}")
 
 
-def start() -> None:
-    """Begin to compile beside what the process does next; `compiled` waits for it."""
-    _begun()
+def start(native: str = "auto", xla: str = "auto") -> None:
+    """Begin to compile beside what the process does next; `compiled` waits for it.
+
+    Args:
+        native, xla: a recipe's settings; nothing is begun where these, or a GPU, leave no use for
+            it.
+    """
+    if native != "off" and xla != "on" and not may_have_gpu():
+        _begun()
 
 
 def compiled() -> Path:
