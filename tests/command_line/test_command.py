@@ -551,3 +551,15 @@ _VALID = (
 @given(st.lists(st.sampled_from(_VALID.split())))
 def test_what_is_accepted_is_read_as_absl_reads_it(words):
     _assert_recipe_or_plain_refusal(words)
+
+
+def test_tensorflow_comes_without_what_keras_would_import_beside_it():
+    program = (
+        "import gc, sys\n"
+        "from tfsc.command_line.command import import_tensorflow\n"
+        "import_tensorflow()\n"
+        "assert 'keras' in sys.modules and gc.isenabled()\n"
+        "assert not {'sklearn', 'matplotlib', 'matplotlib.pyplot'} & sys.modules.keys()\n"
+        "import matplotlib.pyplot, sklearn.datasets\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(tfsc.__file__).parents[1])
