@@ -25,7 +25,6 @@ FLOORS = (
 KNOW_RECIPES = {"recipe", "runs", "evaluation", "training", "lr_finder", *FLOORS[-1]}
 # Longer than others, each for one reason.
 LONG = {
-    "tfsc/recipe/fields.py": "one declaration, a paragraph a setting",
     "tfsc/training/run.py": "what a run does, from top to bottom",
     "tools/crash_test.py": "one program",
     "tools/gpu_suite.py": "one program",
