@@ -17,6 +17,7 @@ from commands import environment
 
 from tfsc import repeat
 from tfsc.errors import Interrupted, RecipeError, RunDirectoryError, TfscError
+from tfsc.recipe import Recipe
 from tfsc.runs.run_directory import read_recipe
 
 # As small as a run can be, as most of its seconds are TensorFlow's start.
@@ -38,6 +39,7 @@ from pathlib import Path
 words = dict(word[2:].split("=", 1) for word in sys.argv[1:])
 run_dir, seed = Path(words.pop("run_dir")), int(words["seed"])
 run_dir.mkdir(parents=True, exist_ok=True)
+words = {"native": "auto", **words}
 (run_dir / "recipe.flags").write_text("".join(f"--{n}={v}\\n" for n, v in words.items()))
 with (run_dir / "starts").open("a") as file:
     file.write("start\\n")
@@ -233,7 +235,8 @@ def test_a_run_that_fails_otherwise_ends_the_repeats(paper, tmp_path, seed, how)
 
 def test_nothing_starts_if_any_seed_holds_another_recipe(paper, tmp_path):
     (tmp_path / "out/seed-1").mkdir(parents=True)
-    (tmp_path / "out/seed-1/recipe.flags").write_text("--dataset=digits\n--seed=1\n--wd=0.5\n")
+    other = Recipe(dataset="digits", seed=1, wd=0.5)
+    (tmp_path / "out/seed-1/recipe.flags").write_text(other.flagfile())
     with pytest.raises(RunDirectoryError, match=r"another recipe.* wd: 0\.5, 0\.19$"):
         paper.repeat(["--dataset=digits"], [0, 1], tmp_path / "out", False, [])
     assert not (tmp_path / "out/seed-0").exists()
@@ -264,6 +267,20 @@ def test_auto_is_that_of_the_runs_that_are_there(tool, tmp_path, monkeypatch, ca
     assert tool.without_auto(asked, out) == [*asked, "--precision=bf16"]
     assert f"bf16, with which {run_dir.parent} was begun" in capsys.readouterr().out
     assert tool.without_auto(["--dataset=digits"], out) == ["--dataset=digits"]
+
+
+def test_auto_leaves_out_what_is_of_bf16_where_it_is_another(tool, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tool, "may_have_gpu", lambda: False)
+    asked = ["--precision=auto", "--bf16_winograd"]
+    for obstacle, added in (
+        ("no instructions", ["--precision=fp32", "--nobf16_winograd"]),
+        ("", ["--precision=bf16"]),
+    ):
+        monkeypatch.setattr(tool.auto_precision.bf16, "obstacle", lambda devices, why=obstacle: why)
+        flags = tool.without_auto(asked, "out")
+        assert flags == [*asked, *added]
+        assert tool.train_recipe(flags).bf16_winograd is (obstacle == "")
 
 
 def test_a_run_that_another_call_begins_by_another_recipe_stops_the_repeats(

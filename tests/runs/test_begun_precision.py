@@ -44,6 +44,17 @@ def test_a_begun_run_goes_on_as_it_was_begun_on_whatever_machine(machine, run_di
     assert settle(asked.replace(seed=1))[0].precision == here
 
 
+@pytest.mark.parametrize(("begun", "here"), [("bf16", "fp32"), ("fp32", "bf16")])
+def test_what_was_asked_for_in_bf16_alone_is_left_out_elsewhere(machine, begun, here):
+    asked = _AUTO.replace(run_dir="here", bf16_winograd=True)
+    machine(begun)
+    first, _ = settle(asked)
+    assert (first.precision, first.bf16_winograd) == (begun, begun == "bf16")
+    _begin(first)
+    machine(here)
+    assert settle(asked)[0] == first
+
+
 def test_of_two_begun_runs_the_machines_own_counts(machine):
     machine("fp32")
     for precision in ("bf16", "fp32"):

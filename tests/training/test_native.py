@@ -3,6 +3,8 @@
 import json
 import re
 
+import keras
+import numpy as np
 import pytest
 from commands import last_arrays, metrics
 from native_operations import needs_operations
@@ -13,6 +15,7 @@ from tfsc.recipe import Recipe
 from tfsc.runs.run_directory import run_path
 from tfsc.training import run as run_module
 from tfsc.training.callbacks import StopOnSignal
+from tfsc.training.export_checkpoint import export_checkpoint
 
 # The flags that --native is in the place of.
 _BEFORE = ("winograd", "fused_norm", "fused_augment")
@@ -124,6 +127,18 @@ def test_what_was_asked_for_and_cannot_be_had_makes_no_run_directory(tmp_path, m
     with pytest.raises(RecipeError, match=r"^--native=on: cannot be done here: there is no C"):
         run_module.run(_recipe(tmp_path / "run", native="on"))
     assert not (tmp_path / "run").exists()
+
+
+@needs_operations
+def test_a_run_that_asked_for_cpp_can_be_exported_without_it(tmp_path, monkeypatch):
+    run_module.run(_recipe(tmp_path / "run", native="on", epochs=1))
+    _without_compiler(monkeypatch)
+    out = export_checkpoint(tmp_path / "run", "last", "network", tmp_path / "export")
+    assert "--native=on\n" in (out / "recipe.flags").read_text()
+    exported = keras.saving.load_model(out / "network.keras", safe_mode=True)
+    trained = last_arrays(tmp_path / "run")
+    gamma = next(name for name in trained if re.match(r"network/\d+/stem_bn/gamma", name))
+    np.testing.assert_array_equal(exported.get_layer("stem_bn").gamma, trained[gamma])
 
 
 @needs_operations
