@@ -3,6 +3,7 @@
 from tfsc.lazy import attributes
 
 _NAMES = {
+    "BatchStatistics": "batch_statistics",
     "FusedActivation": "activation",
     "FusedBatchNormalization": "norm",
     "IdentityFilters": "identity_filters",
@@ -11,6 +12,7 @@ _NAMES = {
     "OwnGradient": "own_gradient",
     "PointwiseConv2D": "pointwise",
     "SampleDropout": "dropout",
+    "StochasticDepth": "depth",
     "WhiteningConv2D": "whitening",
     "whitening_kernel": "whitening",
     "WinogradConv2D": "winograd",

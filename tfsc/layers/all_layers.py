@@ -2,6 +2,8 @@
 
 from tfsc.layers import (  # noqa: F401
     activation,
+    batch_statistics,
+    depth,
     dropout,
     identity_filters,
     local_response,

@@ -57,14 +57,16 @@ def _shared(
     Args:
         norm: momentum and ε of its BatchNorm; None: it has none.
         activation: its own.
-        own: other defaults: identity_init, logit_scale.
+        own: other defaults: dropout, identity_init, logit_scale.
     """
     parameters: dict[str, Parameter] = {
         "activation": Word(
             default=activation, choices=ACTIVATIONS, about="gelu is the exact one, x·Φ(x)"
         ),
         "dropout": Number(
-            default=0.0, high=0.99, about="rate before the dense layer, masks per sample"
+            default=own.get("dropout", 0.0),
+            high=0.99,
+            about="rate before the dense layer, masks per sample",
         ),
     }
     if norm:
@@ -109,6 +111,12 @@ def _resnet_v2_fault(call: Call) -> str | None:
         )
     if call["preactivation"] == "none" and not call["preactivation_bn"]:
         return "preactivation_bn of resnet_v2 needs a preactivation: downsampling or all"
+    return None
+
+
+def _resnet_rs_fault(call: Call) -> str | None:
+    if call["se_reduction"] and call["se_ratio"] != call.kind.parameters["se_ratio"].default:
+        return "se_ratio and se_reduction of resnet_rs say one thing: give one of them"
     return None
 
 
@@ -186,6 +194,46 @@ NETWORKS = Catalog(
             "Smith & Topin's ResNet-56 of super-convergence: basic blocks, free shortcuts.",
             halvings=_stacks,
             whole_halves=lambda call: call["downsampling"] == "tensorflow",
+        ),
+        NetworkFamily(
+            "resnet_rs",
+            {
+                "units": _units(3, 4, 6, 3, what="bottlenecks"),
+                "stem_width": Whole(
+                    default=128,
+                    low=1,
+                    high=1024,
+                    about="channels of the stem, twice so many behind it",
+                ),
+                "stem_stride": Whole(default=2, choices=(1, 2), about="of its first convolution"),
+                "se_ratio": Number(
+                    default=0.25,
+                    high=1.0,
+                    about="width inside squeeze-and-excitation, of the unit's; 0: none",
+                ),
+                "se_reduction": Whole(
+                    optional=True,
+                    low=1,
+                    high=256,
+                    about="instead of se_ratio, the divisor of the width: the report's is 16",
+                ),
+                "depth_rate": Number(
+                    default=0.0,
+                    high=0.99,
+                    about="of stochastic depth: stack s of four has rate·(s + 2)/5",
+                ),
+                "version": Word(
+                    default="fixed",
+                    choices=("fixed", "faithful"),
+                    about="faithful: as in the code behind seed 003's figures, branches are dead "
+                    "and evaluation has the batch's statistics",
+                ),
+                **_shared((0.9, 1e-5), dropout=0.25),
+            },
+            "ResNet-RS for CIFAR-10 with seed 003's stem: bottlenecks, squeeze-and-excitation; "
+            "[3,4,6,3] is ResNet-RS 50.",
+            fault=_resnet_rs_fault,
+            halvings=lambda call: call["stem_stride"] + len(call["units"]) - 1,
         ),
         NetworkFamily(
             "wide_resnet",
