@@ -28,6 +28,7 @@ SMALL = {
     "caffe_cifar10": (),
     "airbench": ("widths=[4,16]",),
     "resnet_rs": ("units=[1,1]", "stem_width=8"),
+    "preact_resnet": ("units=[1,1]", "width=16"),
 }
 INPUTS = {"caffe_cifar10": "center scale(255)", "airbench": "center whiten"}
 
@@ -193,6 +194,7 @@ _OWN = {
     "resnet_smith": (0.95, 1e-5),
     "resnet_rs": (0.9, 1e-5),
     "wide_resnet": (0.9, 1e-5),
+    "preact_resnet": (0.9, 1e-5),
     "airbench": (0.6, 1e-12),
 }
 
@@ -275,6 +277,7 @@ def test_images_are_divided_by_each_channels_standard_deviation():
             "--model=wide_resnet([1,1]): needs images of at least 2×2",
         ),
         (Recipe(model="resnet_rs([1])"), (3, 9), "needs images of at least 4×4"),
+        (Recipe(model="preact_resnet([1,1])"), (9, 1), "needs images of at least 2×2"),
         (Recipe(model="resnet_smith([1,1])"), (9, 1), "needs images of at least 2×2"),
         (
             Recipe(model="resnet_smith([1,1,1], downsampling=tensorflow)"),

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import initializers, layers
+from keras import layers
 
 from tfsc.layers.whitening import SIZE
-from tfsc.models.parts import Parts
+from tfsc.models.parts import Parts, torch_uniform
 
 
 def airbench(
@@ -43,7 +43,7 @@ def airbench(
         x = layers.Conv2D(
             2 * SIZE**2 * maps.shape[-1],
             SIZE,
-            kernel_initializer=_torch_uniform(),
+            kernel_initializer=torch_uniform(),
             kernel_regularizer=parts.penalty(),
             dtype="float32",
             name="stem_conv",
@@ -54,7 +54,7 @@ def airbench(
     for group, width in enumerate(widths):
         for index in range(1, depth + 1):
             name = f"group{group}_conv{index}"
-            x = parts.conv(x, width, 3, name, initializer=_torch_uniform(), use_bias=False)
+            x = parts.conv(x, width, 3, name, initializer=torch_uniform(), use_bias=False)
             if index == 1:
                 x = layers.MaxPooling2D(2, name=f"group{group}_pool")(x)
             x = parts.norm_act(x, f"{name}_bn", f"{name}_act", fused_act=True, scale=False)
@@ -64,9 +64,4 @@ def airbench(
 
 def head(parts: Parts) -> dict[str, Any]:
     """Arguments of the dense layer."""
-    return {"use_bias": False, "kernel_initializer": _torch_uniform(), "dtype": "float32"}
-
-
-def _torch_uniform() -> initializers.Initializer:
-    """Uniform within ±1/√fan_in."""
-    return initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+    return {"use_bias": False, "kernel_initializer": torch_uniform(), "dtype": "float32"}

@@ -246,6 +246,22 @@ NETWORKS = Catalog(
             halvings=_stacks,
         ),
         NetworkFamily(
+            "preact_resnet",
+            {
+                "units": _units(2, 2, 2, 2, what="residual blocks"),
+                "width": Whole(default=64, low=1, high=1024, about="of the first stack"),
+                "shortcut": Word(
+                    default="activated",
+                    choices=("activated", "raw"),
+                    about="what a block of one width passes on: its input behind BatchNorm and "
+                    "activation (mixup's code), or as it is (He et al.)",
+                ),
+                **_shared((0.9, 1e-5)),
+            },
+            "The PreAct ResNet-18 of mixup's figures: four stacks of basic blocks.",
+            halvings=_stacks,
+        ),
+        NetworkFamily(
             "caffe_cifar10",
             dict(_shared(None)),
             "Caffe's cifar10_full: three convolutions, local response normalization.",

@@ -168,6 +168,11 @@ class Parts:
         return layers.Rescaling(self.logit_scale, dtype="float32", name="logit_scale")(x)
 
 
+def torch_uniform() -> initializers.Initializer:
+    """PyTorch's default for kernels: uniform within ±1/√fan_in. A new one for each layer."""
+    return initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
 def scaled_images(
     input_shape: tuple[int, int, int],
     mean: float | np.ndarray = 0.0,
