@@ -120,6 +120,16 @@ def _resnet_rs_fault(call: Call) -> str | None:
     return None
 
 
+def _resnet9_fault(call: Call) -> str | None:
+    last, residual = len(call["widths"]) - 1, call["residual"]
+    if not last:
+        return "widths of resnet9 must be at least two, has 1"
+    if max(residual) > last:
+        return f"residual of resnet9 must name layers from 1 to {last}, has {max(residual)}"
+    twice = [layer for layer in residual if residual.count(layer) > 1]
+    return f"residual of resnet9 names layer {twice[0]} twice" if twice else None
+
+
 NETWORKS = Catalog(
     "a network",
     (
@@ -260,6 +270,27 @@ NETWORKS = Catalog(
             },
             "The PreAct ResNet-18 of mixup's figures: four stacks of basic blocks.",
             halvings=_stacks,
+        ),
+        NetworkFamily(
+            "resnet9",
+            {
+                "widths": Wholes(
+                    default=(64, 128, 256, 512),
+                    high=4096,
+                    leading=True,
+                    about="channels of each layer",
+                ),
+                "residual": Wholes(
+                    default=(1, 3),
+                    high=15,
+                    about="layers with a residual block behind them; the stem is layer 0",
+                ),
+                **_shared((0.9, 1e-5), logit_scale=1 / 8),
+            },
+            "Page's nine-layer ResNet of DAWNBench.",
+            fault=_resnet9_fault,
+            shortest=lambda call: {"residual": tuple(sorted(call["residual"]))},
+            halvings=lambda call: len(call["widths"]) - 1,
         ),
         NetworkFamily(
             "caffe_cifar10",
