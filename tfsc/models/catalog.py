@@ -130,6 +130,12 @@ def _resnet9_fault(call: Call) -> str | None:
     return f"residual of resnet9 names layer {twice[0]} twice" if twice else None
 
 
+def _airbench_fault(call: Call) -> str | None:
+    if call["residual"] and call["depth"] < 2:
+        return "residual of airbench needs a depth of at least 2, has 1"
+    return None
+
+
 NETWORKS = Catalog(
     "a network",
     (
@@ -305,9 +311,14 @@ NETWORKS = Catalog(
                     default=(64, 256, 256), high=4096, leading=True, about="channels of each group"
                 ),
                 "depth": Whole(default=2, low=1, high=8, about="convolutions in each group"),
+                "residual": Switch(
+                    about="whether a group adds what its first convolution made to its last's"
+                ),
                 **_shared((0.6, 1e-12), "gelu", identity_init=True, logit_scale=1 / 9),
             },
-            "Jordan's airbench94: three wide groups, each of which halves the maps.",
+            "Jordan's airbench94: three wide groups, each of which halves the maps; "
+            "[128,384,512], depth 3, residual and bn_momentum 0.9 are airbench96.",
+            fault=_airbench_fault,
             halvings=lambda call: len(call["widths"]),
             least_side=lambda call: 2 ** len(call["widths"]) + 1,
             takes_whitening=True,
