@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from rounding import assert_equal_but_for_rounding
 
+from tfsc.layers import batch_statistics
 from tfsc.layers.batch_statistics import BatchStatistics
 from tfsc.layers.norm import FusedBatchNormalization
 
@@ -29,6 +30,27 @@ def test_evaluation_has_the_batchs_own_mean_and_variance():
     np.testing.assert_array_equal(layer.moving_variance, [3, 4])
     alone = layer(MAPS[:1], training=False).numpy()
     assert np.abs(alone - expected[:1]).max() > 0.01  # an image's output depends on the others
+
+
+class _Replica:
+    """One of two, the other of which has the second half of the maps."""
+
+    num_replicas_in_sync = 2
+
+    def __init__(self):
+        self.means = iter([MAPS.mean((0, 1, 2)), MAPS.var((0, 1, 2))])
+
+    def all_reduce(self, operation, value):
+        assert operation == "MEAN"
+        return tf.reshape(next(self.means), value.shape)
+
+
+def test_in_several_replicas_the_batch_is_that_of_all(monkeypatch):
+    layer = _layer()
+    whole = layer(MAPS, training=False)
+    monkeypatch.setattr(batch_statistics, "one_of_several", _Replica)
+    half = layer.call(tf.constant(MAPS[:2]), training=False)
+    assert_equal_but_for_rounding(half, whole[:2], units=16)
 
 
 def test_training_is_batch_normalizations():
