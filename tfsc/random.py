@@ -33,7 +33,7 @@ def threefry2x32(
 # One stream for each kind of draw, so that kinds are independent under one seed.
 SHIFT, FLIP, ORDER, DROPOUT, CROP = 1, 2, 3, 4, 5
 # Of kinds that many layers draw, see `of_layer`.
-DEPTH = 32
+DEPTH, SHAKE = 32, 33
 
 
 def _words(seed: int, stream: int, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

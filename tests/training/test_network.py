@@ -29,6 +29,7 @@ SMALL = {
     "airbench": ("widths=[4,16]",),
     "resnet_rs": ("units=[1,1]", "stem_width=8"),
     "preact_resnet": ("units=[1,1]", "width=16"),
+    "shake_shake": ("units=[1,1]", "width=16"),
     "resnet9": ("widths=[16,24]", "residual=[1]"),
 }
 INPUTS = {"caffe_cifar10": "center scale(255)", "airbench": "center whiten"}
@@ -196,6 +197,7 @@ _OWN = {
     "resnet_rs": (0.9, 1e-5),
     "wide_resnet": (0.9, 1e-5),
     "preact_resnet": (0.9, 1e-5),
+    "shake_shake": (0.9, 1e-5),
     "resnet9": (0.9, 1e-5),
     "airbench": (0.6, 1e-12),
 }
@@ -281,6 +283,7 @@ def test_images_are_divided_by_each_channels_standard_deviation():
         (Recipe(model="resnet_rs([1])"), (3, 9), "needs images of at least 4×4"),
         (Recipe(model="preact_resnet([1,1])"), (9, 1), "needs images of at least 2×2"),
         (Recipe(model="resnet9([4,4,4], residual=[1])"), (3, 9), "needs images of at least 4×4"),
+        (Recipe(model="shake_shake([1])"), (9, 1), "needs images of at least 2×2"),
         (Recipe(model="resnet_smith([1,1])"), (9, 1), "needs images of at least 2×2"),
         (
             Recipe(model="resnet_smith([1,1,1], downsampling=tensorflow)"),
@@ -328,6 +331,7 @@ def test_images_that_are_too_small_for_the_crop_are_refused():
         ("wide_resnet([1,1,1])", (4, 5)),
         ("resnet_rs([1], stem_width=4)", (4, 5)),
         ("resnet9([4,4,4], residual=[1])", (4, 7)),
+        ("shake_shake([1,1], width=4)", (2, 3)),
         ("resnet_smith([1,1,1])", (4, 7)),
         ("resnet_smith([1,1,1], downsampling=tensorflow)", (4, 8)),
         ("caffe_cifar10", (8, 9)),

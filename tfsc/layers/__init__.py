@@ -12,6 +12,7 @@ _NAMES = {
     "OwnGradient": "own_gradient",
     "PointwiseConv2D": "pointwise",
     "SampleDropout": "dropout",
+    "ShakeShake": "shake",
     "StochasticDepth": "depth",
     "WhiteningConv2D": "whitening",
     "whitening_kernel": "whitening",

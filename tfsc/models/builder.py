@@ -38,7 +38,7 @@ def build(
         whitening: kernel of a convolution before the network (see `whitening_kernel`), with an
             activation; only its bias trains. airbench has it as its stem. None: none.
         l2: penalty l2·Σw² on convolution kernels.
-        dropout_seed: of dropout's masks.
+        dropout_seed: of what layers draw: dropout's masks, stochastic depth, Shake-Shake.
         winograd: whether 3×3 convolutions of stride 1 and at least 16 input channels are
             `WinogradConv2D`.
         fused_norm: whether BatchNormalization with ReLU behind it is a `NormReLU`.

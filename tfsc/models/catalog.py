@@ -130,6 +130,18 @@ def _resnet9_fault(call: Call) -> str | None:
     return f"residual of resnet9 names layer {twice[0]} twice" if twice else None
 
 
+def _shake_shake_fault(call: Call) -> str | None:
+    width = call["width"]
+    return f"width of shake_shake must be even, received {width}" if width % 2 else None
+
+
+def _shake_shake_shortest(call: Call) -> dict[str, object]:
+    """Where forward is even, keep is even, and nothing is drawn for anyone."""
+    if call["forward"] == "even" and call["backward"] in ("even", "keep"):
+        return {"backward": "even", "level": "image"}
+    return {}
+
+
 def _airbench_fault(call: Call) -> str | None:
     if call["residual"] and call["depth"] < 2:
         return "residual of airbench needs a depth of at least 2, has 1"
@@ -276,6 +288,34 @@ NETWORKS = Catalog(
             },
             "The PreAct ResNet-18 of mixup's figures: four stacks of basic blocks.",
             halvings=_stacks,
+        ),
+        NetworkFamily(
+            "shake_shake",
+            {
+                "units": _units(4, 4, 4, what="residual blocks"),
+                "width": Whole(default=32, low=2, high=1024, about="of the first stack, even"),
+                "forward": Word(
+                    default="shake",
+                    choices=("shake", "even"),
+                    about="share of the first branch in training: drawn, or ½",
+                ),
+                "backward": Word(
+                    default="shake",
+                    choices=("shake", "even", "keep"),
+                    about="its share of the gradient: drawn anew, ½, or that of forward",
+                ),
+                "level": Word(
+                    default="image",
+                    choices=("image", "batch"),
+                    about="what has draws of its own: each image, or each batch",
+                ),
+                **_shared((0.9, 1e-5)),
+            },
+            "Gastaldi's three-branch networks; [4,4,4] and width=32 is 26 2×32d.",
+            fault=_shake_shake_fault,
+            shortest=_shake_shake_shortest,
+            halvings=_stacks,
+            least_side=lambda call: 2 ** max(1, _stacks(call)),  # a shortcut's shift crops one
         ),
         NetworkFamily(
             "resnet9",

@@ -30,7 +30,7 @@ class Parts:
             channel i, as far as there are input channels.
         logit_scale: factor on the logits.
         l2: penalty l2·Σw² on convolution kernels.
-        dropout_seed: of dropout's masks.
+        dropout_seed: of what layers draw: dropout's masks, stochastic depth, Shake-Shake.
         whitening: kernel of a first convolution (see `whitening_kernel`), of which only the bias
             trains; None: none.
         winograd: whether 3×3 convolutions of stride 1 and at least 16 input channels are
