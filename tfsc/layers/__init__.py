@@ -12,6 +12,8 @@ _NAMES = {
     "OwnGradient": "own_gradient",
     "PointwiseConv2D": "pointwise",
     "SampleDropout": "dropout",
+    "ScalarBias": "scalar",
+    "ScalarScale": "scalar",
     "ShakeShake": "shake",
     "StochasticDepth": "depth",
     "WhiteningConv2D": "whitening",

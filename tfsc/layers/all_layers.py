@@ -11,6 +11,7 @@ from tfsc.layers import (  # noqa: F401
     norm_relu,
     own_gradient,
     pointwise,
+    scalar,
     shake,
     whitening,
     winograd,

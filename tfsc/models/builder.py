@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfsc.layers.deep_graphs import deep_graphs
 from tfsc.models.catalog import NETWORKS, size_fault
 from tfsc.models.parts import Parts, scaled_images
 from tfsc.text.family import Call
@@ -69,7 +70,8 @@ def build(
     function = NETWORKS.builder(call.family)
     features = function(maps, parts, **own)
     outputs = parts.logits(features, classes, **_head(function, parts))
-    return keras.Model(inputs, outputs, name=call.family)
+    with deep_graphs():
+        return keras.Model(inputs, outputs, name=call.family)
 
 
 def _head(function: Any, parts: Parts) -> dict[str, Any]:

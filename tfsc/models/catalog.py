@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tfsc.models import rules
 from tfsc.text.family import Call, Catalog, Family
 from tfsc.text.parameters import Number, Parameter, Switch, Whole, Wholes, Word
 
@@ -57,7 +58,7 @@ def _shared(
     Args:
         norm: momentum and ε of its BatchNorm; None: it has none.
         activation: its own.
-        own: other defaults: dropout, identity_init, logit_scale.
+        own: other defaults: dropout, identity_init (None: it cannot have it), logit_scale.
     """
     parameters: dict[str, Parameter] = {
         "activation": Word(
@@ -77,75 +78,23 @@ def _shared(
             ),
             "bn_epsilon": Number(default=epsilon, high=1.0, about="added to BatchNorm's variance"),
         }
-    return parameters | {
-        "identity_init": Switch(
-            default=own.get("identity_init", False),
+    if (identity := own.get("identity_init", False)) is not None:
+        parameters["identity_init"] = Switch(
+            default=identity,
             about="let the first filters of 3×3 (5×5) convolutions begin as the identity",
-        ),
-        "logit_scale": Number(
-            default=own.get("logit_scale", 1.0), low=1e-6, high=1e3, about="factor on the logits"
-        ),
-    }
+        )
+    parameters["logit_scale"] = Number(
+        default=own.get("logit_scale", 1.0), low=1e-6, high=1e3, about="factor on the logits"
+    )
+    return parameters
 
 
-def _units(*default: int, what: str) -> Wholes:
-    return Wholes(default=default, high=100, leading=True, about=f"{what} in each stack")
+def _units(*default: int, what: str, high: int = 100) -> Wholes:
+    return Wholes(default=default, high=high, leading=True, about=f"{what} in each stack")
 
 
 def _stacks(call: Call) -> int:
     return len(call["units"]) - 1
-
-
-def _shortest(call: Call) -> dict[str, object]:
-    """One kernel size for all stacks, where they have the same."""
-    sizes = call["shortcut"]
-    return {"shortcut": sizes[:1]} if len({*sizes}) == 1 else {}
-
-
-def _resnet_v2_fault(call: Call) -> str | None:
-    stacks, given = len(call["units"]), len(call["shortcut"])
-    if given not in (1, stacks):
-        return (
-            f"shortcut of resnet_v2 must be one size or as many as units has stacks ({stacks}), "
-            f"has {given}"
-        )
-    if call["preactivation"] == "none" and not call["preactivation_bn"]:
-        return "preactivation_bn of resnet_v2 needs a preactivation: downsampling or all"
-    return None
-
-
-def _resnet_rs_fault(call: Call) -> str | None:
-    if call["se_reduction"] and call["se_ratio"] != call.kind.parameters["se_ratio"].default:
-        return "se_ratio and se_reduction of resnet_rs say one thing: give one of them"
-    return None
-
-
-def _resnet9_fault(call: Call) -> str | None:
-    last, residual = len(call["widths"]) - 1, call["residual"]
-    if not last:
-        return "widths of resnet9 must be at least two, has 1"
-    if max(residual) > last:
-        return f"residual of resnet9 must name layers from 1 to {last}, has {max(residual)}"
-    twice = [layer for layer in residual if residual.count(layer) > 1]
-    return f"residual of resnet9 names layer {twice[0]} twice" if twice else None
-
-
-def _shake_shake_fault(call: Call) -> str | None:
-    width = call["width"]
-    return f"width of shake_shake must be even, received {width}" if width % 2 else None
-
-
-def _shake_shake_shortest(call: Call) -> dict[str, object]:
-    """Where forward is even, keep is even, and nothing is drawn for anyone."""
-    if call["forward"] == "even" and call["backward"] in ("even", "keep"):
-        return {"backward": "even", "level": "image"}
-    return {}
-
-
-def _airbench_fault(call: Call) -> str | None:
-    if call["residual"] and call["depth"] < 2:
-        return "residual of airbench needs a depth of at least 2, has 1"
-    return None
 
 
 NETWORKS = Catalog(
@@ -182,8 +131,8 @@ NETWORKS = Catalog(
                 **_shared((0.99, 1e-3)),
             },
             "Atienza's pre-activation bottlenecks with seed 000's Changes; [6,6,6] is ResNet56v2.",
-            fault=_resnet_v2_fault,
-            shortest=_shortest,
+            fault=rules.resnet_v2_fault,
+            shortest=rules.resnet_v2_shortest,
             halvings=_stacks,
         ),
         NetworkFamily(
@@ -260,7 +209,7 @@ NETWORKS = Catalog(
             },
             "ResNet-RS for CIFAR-10 with seed 003's stem: bottlenecks, squeeze-and-excitation; "
             "[3,4,6,3] is ResNet-RS 50.",
-            fault=_resnet_rs_fault,
+            fault=rules.resnet_rs_fault,
             halvings=lambda call: call["stem_stride"] + len(call["units"]) - 1,
         ),
         NetworkFamily(
@@ -312,10 +261,20 @@ NETWORKS = Catalog(
                 **_shared((0.9, 1e-5)),
             },
             "Gastaldi's three-branch networks; [4,4,4] and width=32 is 26 2×32d.",
-            fault=_shake_shake_fault,
-            shortest=_shake_shake_shortest,
+            fault=rules.shake_shake_fault,
+            shortest=rules.shake_shake_shortest,
             halvings=_stacks,
             least_side=lambda call: 2 ** max(1, _stacks(call)),  # a shortcut's shift crops one
+        ),
+        NetworkFamily(
+            "fixup",
+            {
+                "units": _units(9, 9, 9, what="basic blocks", high=2000),
+                **_shared(None, identity_init=None),  # its zeros are what holds it together
+            },
+            "Zhang, Dauphin and Ma's residual networks without normalisation; [9,9,9] is "
+            "ResNet-56, [18,18,18] ResNet-110.",
+            halvings=_stacks,
         ),
         NetworkFamily(
             "resnet9",
@@ -334,7 +293,7 @@ NETWORKS = Catalog(
                 **_shared((0.9, 1e-5), logit_scale=1 / 8),
             },
             "Page's nine-layer ResNet of DAWNBench.",
-            fault=_resnet9_fault,
+            fault=rules.resnet9_fault,
             shortest=lambda call: {"residual": tuple(sorted(call["residual"]))},
             halvings=lambda call: len(call["widths"]) - 1,
         ),
@@ -358,7 +317,7 @@ NETWORKS = Catalog(
             },
             "Jordan's airbench94: three wide groups, each of which halves the maps; "
             "[128,384,512], depth 3, residual and bn_momentum 0.9 are airbench96.",
-            fault=_airbench_fault,
+            fault=rules.airbench_fault,
             halvings=lambda call: len(call["widths"]),
             least_side=lambda call: 2 ** len(call["widths"]) + 1,
             takes_whitening=True,
