@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from tfsc.random import sixteen_bits, threefry2x32, uniform_pair
+from tfsc.random import of_layer, sixteen_bits, threefry2x32, uniform_pair
 
 MANY = 20_000
 # Each check below is a draw of luck fixed by its seed; a sound generator fails one in 10,000.
@@ -134,3 +134,9 @@ def test_sixteen_bit_draws_are_uniform_and_independent():
     assert stats.kstest(draws.ravel() / 2**16, "uniform").pvalue > IMPROBABLE
     for one, other in ((draws[:, :-1], draws[:, 1:]), (draws[:-1], draws[1:])):
         assert stats.pearsonr(one.ravel(), other.ravel()).pvalue > IMPROBABLE
+
+
+def test_each_layer_of_each_kind_has_a_stream_of_its_own():
+    streams = {of_layer(kind, layer) for kind in (1, 2, 2**16 - 1) for layer in (0, 1, 2**15 - 1)}
+    assert len(streams) == 9
+    assert min(streams) >= 2**16 and max(streams) < 2**32

@@ -32,11 +32,23 @@ def threefry2x32(
 
 # One stream for each kind of draw, so that kinds are independent under one seed.
 SHIFT, FLIP, ORDER, DROPOUT, CROP = 1, 2, 3, 4, 5
+# Of kinds that many layers draw, see `of_layer`.
+DEPTH, SHAKE = 32, 33
 
 
 def _words(seed: int, stream: int, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     key = (tf.constant(seed, tf.uint32), tf.constant(stream, tf.uint32))
     return threefry2x32(key, (low, high))
+
+
+def of_layer(stream: int, layer: int) -> int:
+    """The stream of one layer among those that draw the same kind; others never have it.
+
+    Args:
+        stream: of the kind, below 2¹⁶.
+        layer: 0 ≤ layer < 2¹⁵.
+    """
+    return (layer + 1) * 2**16 + stream
 
 
 def permutation(seed: int, stream: int, number: tf.Tensor, count: int) -> tf.Tensor:

@@ -257,7 +257,7 @@ def test_so_they_are_in_keras_passes_which_take_no_mask_there(monkeypatch):
     expected = whole(maps, training=True)
     layer.build(maps.shape)
     replica = _Replica(*_moments(maps, (0, 2)))
-    monkeypatch.setattr(norm, "_one_of_several", lambda: replica)
+    monkeypatch.setattr(norm, "one_of_several", lambda: replica)
     _assert_same(expected[:2], layer.call(tf.constant(maps[:2]), training=True), 1e-5, 1e-5)
     _assert_same(whole.moving_mean.value, layer.moving_mean.value, 1e-5, 1e-6)
     _assert_same(whole.moving_variance.value, layer.moving_variance.value, 1e-5, 1e-6)

@@ -5,11 +5,13 @@ import numpy as np
 import numpy_layers as reference
 import pytest
 import tensorflow as tf
+from planned import planned
 from scipy.special import erf
 
 from tfsc import models
 from tfsc.layers.norm import FusedBatchNormalization
 from tfsc.layers.whitening import whitening_kernel
+from tfsc.models import NETWORKS
 from tfsc.text.reader import TextSyntaxError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 12, 3)).astype(np.uint8)
@@ -45,6 +47,24 @@ def test_parameters_are_as_many_as_published():
     assert _count(deeper.trainable_variables) == _formula((8, 16), 3, 5)
 
 
+@pytest.mark.parametrize(
+    ("text", "widths", "depth", "count"),
+    [
+        ("[128,384,384]", (128, 384, 384), 2, 4_604_440),
+        ("[128,384,512],depth=3,residual,bn_momentum=0.9", (128, 384, 512), 3, 9_915_416),
+    ],
+)
+def test_airbench95_and_96_are_wider_and_deeper(text, widths, depth, count):
+    """Sums have no weights; the deeper one has ten convolutions, the stem's included."""
+    with planned():
+        network = models.build(f"airbench({text})", (32, 32, 3), 10)
+    stem = 288  # without a whitening its kernel trains, too
+    assert _count(network.trainable_variables) - stem == _formula(widths, depth) == count
+    convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert len(convolutions) == 3 * depth + 1
+    assert NETWORKS.parse(f"airbench({text})")["residual"] == (depth == 3)
+
+
 def _gelu(x):
     return x * (1 + erf(x / 2**0.5)) / 2
 
@@ -73,6 +93,27 @@ def test_every_logit_of_a_small_network_is_numpys(whitened):
         x = normed(conv(x, f"group{group}_conv2"), f"group{group}_conv2")
     expected = 0.25 * x.max((1, 2)) @ network.get_layer("logits").kernel.numpy()
     np.testing.assert_allclose(network(IMAGES, training=False), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_a_residual_group_adds_what_its_first_convolution_made(depth):
+    network = reference.randomized(_small(f"[6], depth={depth}, residual, bn_epsilon=0.125"))
+    inner = keras.Model(network.input, [network.get_layer("stem_act").output, network.output])
+    x, logits = (values.numpy() for values in inner(IMAGES, training=False))
+
+    def normed(x, name):
+        return reference.norm(x, network.get_layer(f"{name}_bn"), 0.125)
+
+    for index in range(1, depth + 1):
+        name = f"group0_conv{index}"
+        x = reference.conv(x, network.get_layer(name).get_weights()[0])
+        if index == 1:
+            # 7×11 maps behind the stem; a window that sticks out is left out.
+            x = first = _gelu(normed(reference.pool(x[:, :6, :10], 2, 2, np.max), name))
+        else:
+            x = _gelu(normed(x, name) + (first if index == depth else 0))
+    expected = x.max((1, 2)) @ network.get_layer("logits").kernel.numpy() / 9
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_convolutions_begin_as_the_identity_and_uniform_within_one_over_root_fan_in():
@@ -122,6 +163,7 @@ def test_only_the_ends_of_a_16_bit_network_are_float32():
         ("[]", "expected widths of airbench, .* found ']'"),
         ("[4,0]", "widths of airbench must be whole numbers from 1 to 4096, received 0"),
         ("depth=0", "depth of airbench must be a whole number from 1 to 8, received 0"),
+        ("depth=1, residual", "residual of airbench needs a depth of at least 2, has 1"),
         ("units=[1,1]", "airbench has no parameter 'units'"),
     ],
 )

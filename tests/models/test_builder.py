@@ -65,6 +65,8 @@ def test_the_network_is_given_scaled_images():
         ("resnet_smith([1,1,1], downsampling=tensorflow)", (4, 6), "sizes that 4 divides"),
         ("resnet_smith([1,1,1], downsampling=tensorflow)", (8, 4), ""),
         ("wide_resnet([1,1])", (9, 1), "needs images of at least 2×2"),
+        ("resnet_rs([1,1], stem_stride=1)", (3, 9), "needs images of at least 4×4"),
+        ("resnet_rs([1,1], stem_stride=1)", (4, 4), ""),
         ("caffe_cifar10", (8, 7), "needs images of at least 8×8"),
         ("caffe_cifar10", (9, 8), ""),
         ("airbench([4,4])", (4, 9), "needs images of at least 5×5"),

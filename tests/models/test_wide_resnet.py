@@ -40,10 +40,11 @@ def _formula(units, width):
 
 
 @pytest.mark.parametrize(
-    ("units", "width", "published"), [(4, 10, 36_479_194), (2, 4, 2_748_890), (6, 1, 563_930)]
+    ("units", "width", "published"),
+    [(4, 10, 36_479_194), (2, 4, 2_748_890), (3, 6, 9_658_458), (6, 1, 563_930)],
 )
 def test_parameters_are_as_many_as_published(units, width, published):
-    """WRN-28-10 (36.5 M), WRN-16-4 (2.7 M) and WRN-40-1 (0.6 M)."""
+    """WRN-28-10 (36.5 M), WRN-16-4 (2.7 M) and WRN-40-1 (0.6 M); WRN-22-6 has no figure."""
     assert _formula(units, width) == published
     with planned():
         text = f"wide_resnet([{units},{units},{units}], width={width})"

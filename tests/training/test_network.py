@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import numpy_layers as reference
 import pytest
+import tensorflow as tf
 from planned import planned
 
 from tfsc.data.examples import Examples
@@ -12,7 +13,9 @@ from tfsc.layers.norm import FusedBatchNormalization
 from tfsc.layers.whitening import EPSILON, whitening_kernel
 from tfsc.layers.winograd import WinogradConv2D
 from tfsc.models import NETWORKS
+from tfsc.optimizers.sgd import FusedSGD
 from tfsc.recipe import Recipe
+from tfsc.training.learner import Learner
 from tfsc.training.network import build_network, check_size
 
 TRAIN = Examples(
@@ -21,7 +24,14 @@ TRAIN = Examples(
 )
 
 
-SMALL = {"caffe_cifar10": (), "airbench": ("widths=[4,16]",)}
+SMALL = {
+    "caffe_cifar10": (),
+    "airbench": ("widths=[4,16]",),
+    "resnet_rs": ("units=[1,1]", "stem_width=8"),
+    "preact_resnet": ("units=[1,1]", "width=16"),
+    "shake_shake": ("units=[1,1]", "width=16"),
+    "resnet9": ("widths=[16,24]", "residual=[1]"),
+}
 INPUTS = {"caffe_cifar10": "center scale(255)", "airbench": "center whiten"}
 
 
@@ -43,11 +53,43 @@ def _planned(model, winograd=False, **changes):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_network_maps_raw_images_to_logits(name):
     network = _build(_text(name), input=INPUTS.get(name, "center"))
+    if name == "fixup":  # its dense layer begins at 0
+        network.get_layer("logits").kernel.assign(np.random.default_rng(0).normal(size=(32, 4)))
     logits = network(TRAIN.images, training=False).numpy()
     assert logits.shape == (20, 4)
     assert logits.dtype == np.float32
     assert np.isfinite(logits).all()
     assert np.ptp(logits, axis=0).min() > 0
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_gradient_reaches_every_trainable_variable(name):
+    """At random weights: some begin at 0, and what lies before them waits for a step."""
+    network = reference.randomized(_build(_text(name), input=INPUTS.get(name, "center")))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(network(TRAIN.images[:4], training=False) ** 2)
+    variables = network.trainable_variables
+    for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
+        assert np.isfinite(gradient).all(), variable.path
+        assert np.any(gradient.numpy() != 0), variable.path
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_training_steps_on_one_batch_lower_its_loss(name, policy):
+    """Draws are by sample number: all steps on a batch have the same."""
+    keras.config.set_dtype_policy(policy)
+    network = _build(_text(name, "dropout=0.25"), input=INPUTS.get(name, "center"))
+    learner = Learner(network)
+    learner.compile(FusedSGD(0.01), jit_compile=False)
+    learner.optimizer.build(network.trainable_variables)
+    batch = {
+        "image": tf.constant(TRAIN.images[:6]),
+        "label": tf.constant([0, 0, 0, 1, 2, 3]),
+        "number": tf.range(6, dtype=tf.int64),
+    }
+    losses = [float(learner.train_step(batch)["batch_loss"]) for _ in range(3)]
+    assert losses[0] > losses[1] > losses[2] > 0
 
 
 def test_resnet_v2_is_built_as_the_recipe_says():
@@ -102,9 +144,10 @@ def test_airbench_is_built_as_the_recipe_says():
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "airbench"])
 def test_each_network_may_have_airbenchs_stem_identity_and_logit_scale(name):
     factor = 255 if name == "caffe_cifar10" else 1
+    identity = ("identity_init",) if "identity_init" in NETWORKS[name].parameters else ()
     plain = _build(_text(name), input="center(channel)")
     network = _build(
-        _text(name, "identity_init", "logit_scale=0.5"),
+        _text(name, *identity, "logit_scale=0.5"),
         input=f"center(channel) scale({factor}) whiten(15)",
     )
     stem = network.get_layer("whitening")
@@ -123,7 +166,7 @@ def test_each_network_may_have_airbenchs_stem_identity_and_logit_scale(name):
         if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size[0] > 1
     ]
     assert wide and wide[0].input.shape[-1] == 24  # the network's own stem lies behind it
-    for layer in wide:
+    for layer in wide if identity else ():
         side, _, into, out = layer.kernel.shape
         same = min(into, out)
         middle = layer.kernel.numpy()[side // 2, side // 2]
@@ -138,7 +181,7 @@ def test_each_network_may_have_airbenchs_stem_identity_and_logit_scale(name):
 
 @pytest.mark.parametrize(
     ("name", "others"),
-    [("airbench", 2), ("wide_resnet", 2), ("resnet_smith", 2), ("resnet_v2", 2)],
+    [("airbench", 2), ("wide_resnet", 2), ("resnet_smith", 2), ("resnet_v2", 2), ("resnet_rs", 5)],
 )
 def test_winograd_replaces_3x3_convolutions(name, others):
     def kinds(winograd):
@@ -154,7 +197,11 @@ def test_winograd_replaces_3x3_convolutions(name, others):
 _OWN = {
     "resnet_v2": (0.99, 1e-3),
     "resnet_smith": (0.95, 1e-5),
+    "resnet_rs": (0.9, 1e-5),
     "wide_resnet": (0.9, 1e-5),
+    "preact_resnet": (0.9, 1e-5),
+    "shake_shake": (0.9, 1e-5),
+    "resnet9": (0.9, 1e-5),
     "airbench": (0.6, 1e-12),
 }
 
@@ -236,6 +283,10 @@ def test_images_are_divided_by_each_channels_standard_deviation():
             (1, 9),
             "--model=wide_resnet([1,1]): needs images of at least 2×2",
         ),
+        (Recipe(model="resnet_rs([1])"), (3, 9), "needs images of at least 4×4"),
+        (Recipe(model="preact_resnet([1,1])"), (9, 1), "needs images of at least 2×2"),
+        (Recipe(model="resnet9([4,4,4], residual=[1])"), (3, 9), "needs images of at least 4×4"),
+        (Recipe(model="shake_shake([1])"), (9, 1), "needs images of at least 2×2"),
         (Recipe(model="resnet_smith([1,1])"), (9, 1), "needs images of at least 2×2"),
         (
             Recipe(model="resnet_smith([1,1,1], downsampling=tensorflow)"),
@@ -281,6 +332,10 @@ def test_images_that_are_too_small_for_the_crop_are_refused():
     [
         ("resnet_v2([1,1,1,1])", (8, 8)),
         ("wide_resnet([1,1,1])", (4, 5)),
+        ("resnet_rs([1], stem_width=4)", (4, 5)),
+        ("resnet9([4,4,4], residual=[1])", (4, 7)),
+        ("fixup([1,1])", (2, 3)),
+        ("shake_shake([1,1], width=4)", (2, 3)),
         ("resnet_smith([1,1,1])", (4, 7)),
         ("resnet_smith([1,1,1], downsampling=tensorflow)", (4, 8)),
         ("caffe_cifar10", (8, 9)),

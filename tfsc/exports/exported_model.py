@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfsc import files
 from tfsc.errors import ExportError, one_line
 from tfsc.layers import all_layers  # noqa: F401 (what a .keras file may name)
+from tfsc.layers.deep_graphs import deep_graphs
 
 RECORD = "export.json"
 
@@ -119,7 +120,8 @@ def plain_name(folder: Path) -> Iterator[Path]:
 
 def _read_keras(path: Path, record: _Record) -> ExportedModel:
     try:
-        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with deep_graphs():
+            network = keras.saving.load_model(path, compile=False, safe_mode=True)
         shape = tuple(network.input_shape)[1:]
         if len(shape) != 3 or not all(isinstance(size, int) for size in shape):
             raise ValueError(f"takes {network.input_shape}, must take images of one size")

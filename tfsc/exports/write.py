@@ -16,6 +16,7 @@ from tfsc.errors import ExportError, one_line
 from tfsc.exports.check import ExportCheck, check_export
 from tfsc.exports.exported_model import RECORD, plain_name
 from tfsc.layers import all_layers  # noqa: F401 (what the files are read back with)
+from tfsc.layers.deep_graphs import deep_graphs
 from tfsc.layers.portable import float32_twin, portable
 
 CLASS_NAMES_FILE = "class_names.txt"
@@ -180,9 +181,10 @@ def _logits_of_files(directory: Path) -> dict[str, Callable[[np.ndarray], np.nda
         return function(images=tf.cast(images, dtype))["logits"].numpy()
 
     def keras_file(images: np.ndarray) -> np.ndarray:
-        network = keras.saving.load_model(
-            directory / "network.keras", compile=False, safe_mode=True
-        )
+        with deep_graphs():
+            network = keras.saving.load_model(
+                directory / "network.keras", compile=False, safe_mode=True
+            )
         return network(images.astype(np.float32), training=False).numpy()
 
     return {

@@ -3,6 +3,7 @@
 from tfsc.lazy import attributes
 
 _NAMES = {
+    "BatchStatistics": "batch_statistics",
     "FusedActivation": "activation",
     "FusedAdd": "fused_add",
     "FusedBatchNormalization": "norm",
@@ -13,6 +14,10 @@ _NAMES = {
     "OwnGradient": "own_gradient",
     "PointwiseConv2D": "pointwise",
     "SampleDropout": "dropout",
+    "ScalarBias": "scalar",
+    "ScalarScale": "scalar",
+    "ShakeShake": "shake",
+    "StochasticDepth": "depth",
     "WhiteningConv2D": "whitening",
     "whitening_kernel": "whitening",
     "WinogradConv2D": "winograd",

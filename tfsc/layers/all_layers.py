@@ -2,6 +2,8 @@
 
 from tfsc.layers import (  # noqa: F401
     activation,
+    batch_statistics,
+    depth,
     dropout,
     fused_add,
     fused_pointwise,
@@ -11,6 +13,8 @@ from tfsc.layers import (  # noqa: F401
     norm_relu,
     own_gradient,
     pointwise,
+    scalar,
+    shake,
     whitening,
     winograd,
     zero_channels,

@@ -22,6 +22,11 @@ def sample_numbers(numbers: tf.Tensor) -> Iterator[None]:
         _NUMBERS.reset(token)
 
 
+def told_numbers() -> tf.Tensor | None:
+    """The numbers of the samples at work, int64 [batch]; None outside of `sample_numbers`."""
+    return _NUMBERS.get()
+
+
 @keras.saving.register_keras_serializable("tfsc")
 class SampleDropout(keras.layers.Dropout):
     """Dropout keyed by (seed, sample number, feature): no state, whatever the batch or replica.
@@ -40,7 +45,7 @@ class SampleDropout(keras.layers.Dropout):
         super().__init__(rate, seed=seed, **kwargs)
 
     def call(self, inputs, training=False):
-        numbers = _NUMBERS.get()
+        numbers = told_numbers()
         if not training or not self.rate or numbers is None:
             return super().call(inputs, training=training)
         kept = round((1 - self.rate) * 2**16)

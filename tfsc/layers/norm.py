@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfsc.layers.replica import one_of_several
+
 _TYPES = (tf.float16, tf.bfloat16, tf.float32)  # of the fused operation
 
 
@@ -49,7 +51,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
                 epsilon=self.epsilon,
                 is_training=False,
             ).y
-        if replica := _one_of_several():
+        if replica := one_of_several():
             mean, variance, outputs = self._across_replicas(inputs, gamma, beta, replica)
             self._move(mean, variance)
             return outputs
@@ -88,7 +90,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     def _moments(self, inputs, mask):
         """Of Keras' own passes."""
-        replica = _one_of_several()
+        replica = one_of_several()
         if not replica:
             return super()._moments(inputs, mask)
         if mask is not None:
@@ -103,12 +105,6 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         rest = 1.0 - self.momentum
         self.moving_mean.assign(self.moving_mean * self.momentum + mean * rest)
         self.moving_variance.assign(self.moving_variance * self.momentum + variance * rest)
-
-
-def _one_of_several() -> tf.distribute.ReplicaContext | None:
-    """The replica that calls this; None if it is the only one."""
-    replica = tf.distribute.get_replica_context()
-    return replica if replica is not None and replica.num_replicas_in_sync > 1 else None
 
 
 def _moments_of_all(maps, axes, replica):

@@ -6,6 +6,8 @@ from contextvars import ContextVar
 
 import keras
 
+from tfsc.layers.deep_graphs import deep_graphs
+
 _PORTABLE: ContextVar[bool] = ContextVar("portable", default=False)
 
 
@@ -42,7 +44,8 @@ def float32_twin(network: keras.Model) -> keras.Model:
     # The model itself and its input take the policy that is set.
     keras.config.set_dtype_policy("float32")
     try:
-        twin = keras.models.clone_model(network, clone_function=in_float32)
+        with deep_graphs():
+            twin = keras.models.clone_model(network, clone_function=in_float32)
     finally:
         keras.config.set_dtype_policy(policy)
     twin.set_weights(network.get_weights())

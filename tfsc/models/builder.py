@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfsc.layers.deep_graphs import deep_graphs
 from tfsc.models.catalog import NETWORKS, size_fault
 from tfsc.models.parts import Parts, scaled_images
 from tfsc.text.family import Call
@@ -38,8 +39,9 @@ def build(
         whitening: kernel of a convolution before the network (see `whitening_kernel`), with an
             activation; only its bias trains. airbench has it as its stem. None: none.
         l2: penalty l2·Σw² on convolution kernels.
-        dropout_seed: of dropout's masks.
-        native: whether BatchNormalization with ReLU behind it is a `NormReLU`, in C++.
+        dropout_seed: of what layers draw: dropout's masks, stochastic depth, Shake-Shake.
+        native: whether BatchNormalization with ReLU behind it is a `NormReLU`, and a 1×1
+            convolution one operation with what stands around it, in C++.
         winograd: whether 3×3 convolutions of stride 1 and at least 16 input channels are
             `WinogradConv2D`, in C++.
 
@@ -69,7 +71,8 @@ def build(
     function = NETWORKS.builder(call.family)
     features = function(maps, parts, **own)
     outputs = parts.logits(features, classes, **_head(function, parts))
-    return keras.Model(inputs, outputs, name=call.family)
+    with deep_graphs():
+        return keras.Model(inputs, outputs, name=call.family)
 
 
 def _head(function: Any, parts: Parts) -> dict[str, Any]:

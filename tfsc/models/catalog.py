@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tfsc.models import rules
 from tfsc.text.family import Call, Catalog, Family
 from tfsc.text.parameters import Number, Parameter, Switch, Whole, Wholes, Word
 
@@ -57,14 +58,16 @@ def _shared(
     Args:
         norm: momentum and ε of its BatchNorm; None: it has none.
         activation: its own.
-        own: other defaults: identity_init, logit_scale.
+        own: other defaults: dropout, identity_init (None: it cannot have it), logit_scale.
     """
     parameters: dict[str, Parameter] = {
         "activation": Word(
             default=activation, choices=ACTIVATIONS, about="gelu is the exact one, x·Φ(x)"
         ),
         "dropout": Number(
-            default=0.0, high=0.99, about="rate before the dense layer, masks per sample"
+            default=own.get("dropout", 0.0),
+            high=0.99,
+            about="rate before the dense layer, masks per sample",
         ),
     }
     if norm:
@@ -75,41 +78,23 @@ def _shared(
             ),
             "bn_epsilon": Number(default=epsilon, high=1.0, about="added to BatchNorm's variance"),
         }
-    return parameters | {
-        "identity_init": Switch(
-            default=own.get("identity_init", False),
+    if (identity := own.get("identity_init", False)) is not None:
+        parameters["identity_init"] = Switch(
+            default=identity,
             about="let the first filters of 3×3 (5×5) convolutions begin as the identity",
-        ),
-        "logit_scale": Number(
-            default=own.get("logit_scale", 1.0), low=1e-6, high=1e3, about="factor on the logits"
-        ),
-    }
+        )
+    parameters["logit_scale"] = Number(
+        default=own.get("logit_scale", 1.0), low=1e-6, high=1e3, about="factor on the logits"
+    )
+    return parameters
 
 
-def _units(*default: int, what: str) -> Wholes:
-    return Wholes(default=default, high=100, leading=True, about=f"{what} in each stack")
+def _units(*default: int, what: str, high: int = 100) -> Wholes:
+    return Wholes(default=default, high=high, leading=True, about=f"{what} in each stack")
 
 
 def _stacks(call: Call) -> int:
     return len(call["units"]) - 1
-
-
-def _shortest(call: Call) -> dict[str, object]:
-    """One kernel size for all stacks, where they have the same."""
-    sizes = call["shortcut"]
-    return {"shortcut": sizes[:1]} if len({*sizes}) == 1 else {}
-
-
-def _resnet_v2_fault(call: Call) -> str | None:
-    stacks, given = len(call["units"]), len(call["shortcut"])
-    if given not in (1, stacks):
-        return (
-            f"shortcut of resnet_v2 must be one size or as many as units has stacks ({stacks}), "
-            f"has {given}"
-        )
-    if call["preactivation"] == "none" and not call["preactivation_bn"]:
-        return "preactivation_bn of resnet_v2 needs a preactivation: downsampling or all"
-    return None
 
 
 NETWORKS = Catalog(
@@ -146,8 +131,8 @@ NETWORKS = Catalog(
                 **_shared((0.99, 1e-3)),
             },
             "Atienza's pre-activation bottlenecks with seed 000's Changes; [6,6,6] is ResNet56v2.",
-            fault=_resnet_v2_fault,
-            shortest=_shortest,
+            fault=rules.resnet_v2_fault,
+            shortest=rules.resnet_v2_shortest,
             halvings=_stacks,
         ),
         NetworkFamily(
@@ -188,6 +173,46 @@ NETWORKS = Catalog(
             whole_halves=lambda call: call["downsampling"] == "tensorflow",
         ),
         NetworkFamily(
+            "resnet_rs",
+            {
+                "units": _units(3, 4, 6, 3, what="bottlenecks"),
+                "stem_width": Whole(
+                    default=128,
+                    low=1,
+                    high=1024,
+                    about="channels of the stem, twice so many behind it",
+                ),
+                "stem_stride": Whole(default=2, choices=(1, 2), about="of its first convolution"),
+                "se_ratio": Number(
+                    default=0.25,
+                    high=1.0,
+                    about="width inside squeeze-and-excitation, of the unit's; 0: none",
+                ),
+                "se_reduction": Whole(
+                    optional=True,
+                    low=1,
+                    high=256,
+                    about="instead of se_ratio, the divisor of the width: the report's is 16",
+                ),
+                "depth_rate": Number(
+                    default=0.0,
+                    high=0.99,
+                    about="of stochastic depth: stack s of four has rate·(s + 2)/5",
+                ),
+                "version": Word(
+                    default="fixed",
+                    choices=("fixed", "faithful"),
+                    about="faithful: as in the code behind seed 003's figures, branches are dead "
+                    "and evaluation has the batch's statistics",
+                ),
+                **_shared((0.9, 1e-5), dropout=0.25),
+            },
+            "ResNet-RS for CIFAR-10 with seed 003's stem: bottlenecks, squeeze-and-excitation; "
+            "[3,4,6,3] is ResNet-RS 50.",
+            fault=rules.resnet_rs_fault,
+            halvings=lambda call: call["stem_stride"] + len(call["units"]) - 1,
+        ),
+        NetworkFamily(
             "wide_resnet",
             {
                 "units": _units(4, 4, 4, what="residual blocks"),
@@ -196,6 +221,81 @@ NETWORKS = Catalog(
             },
             "Zagoruyko & Komodakis' wide residual networks; [4,4,4] and width=10 is WRN-28-10.",
             halvings=_stacks,
+        ),
+        NetworkFamily(
+            "preact_resnet",
+            {
+                "units": _units(2, 2, 2, 2, what="residual blocks"),
+                "width": Whole(default=64, low=1, high=1024, about="of the first stack"),
+                "shortcut": Word(
+                    default="activated",
+                    choices=("activated", "raw"),
+                    about="what a block of one width passes on: its input behind BatchNorm and "
+                    "activation (mixup's code), or as it is (He et al.)",
+                ),
+                **_shared((0.9, 1e-5)),
+            },
+            "The PreAct ResNet-18 of mixup's figures: four stacks of basic blocks.",
+            halvings=_stacks,
+        ),
+        NetworkFamily(
+            "shake_shake",
+            {
+                "units": _units(4, 4, 4, what="residual blocks"),
+                "width": Whole(default=32, low=2, high=1024, about="of the first stack, even"),
+                "forward": Word(
+                    default="shake",
+                    choices=("shake", "even"),
+                    about="share of the first branch in training: drawn, or ½",
+                ),
+                "backward": Word(
+                    default="shake",
+                    choices=("shake", "even", "keep"),
+                    about="its share of the gradient: drawn anew, ½, or that of forward",
+                ),
+                "level": Word(
+                    default="image",
+                    choices=("image", "batch"),
+                    about="what has draws of its own: each image, or each batch",
+                ),
+                **_shared((0.9, 1e-5)),
+            },
+            "Gastaldi's three-branch networks; [4,4,4] and width=32 is 26 2×32d.",
+            fault=rules.shake_shake_fault,
+            shortest=rules.shake_shake_shortest,
+            halvings=_stacks,
+            least_side=lambda call: 2 ** max(1, _stacks(call)),  # a shortcut's shift crops one
+        ),
+        NetworkFamily(
+            "fixup",
+            {
+                "units": _units(9, 9, 9, what="basic blocks", high=2000),
+                **_shared(None, identity_init=None),  # its zeros are what holds it together
+            },
+            "Zhang, Dauphin and Ma's residual networks without normalisation; [9,9,9] is "
+            "ResNet-56, [18,18,18] ResNet-110.",
+            halvings=_stacks,
+        ),
+        NetworkFamily(
+            "resnet9",
+            {
+                "widths": Wholes(
+                    default=(64, 128, 256, 512),
+                    high=4096,
+                    leading=True,
+                    about="channels of each layer",
+                ),
+                "residual": Wholes(
+                    default=(1, 3),
+                    high=15,
+                    about="layers with a residual block behind them; the stem is layer 0",
+                ),
+                **_shared((0.9, 1e-5), logit_scale=1 / 8),
+            },
+            "Page's nine-layer ResNet of DAWNBench.",
+            fault=rules.resnet9_fault,
+            shortest=lambda call: {"residual": tuple(sorted(call["residual"]))},
+            halvings=lambda call: len(call["widths"]) - 1,
         ),
         NetworkFamily(
             "caffe_cifar10",
@@ -210,9 +310,14 @@ NETWORKS = Catalog(
                     default=(64, 256, 256), high=4096, leading=True, about="channels of each group"
                 ),
                 "depth": Whole(default=2, low=1, high=8, about="convolutions in each group"),
+                "residual": Switch(
+                    about="whether a group adds what its first convolution made to its last's"
+                ),
                 **_shared((0.6, 1e-12), "gelu", identity_init=True, logit_scale=1 / 9),
             },
-            "Jordan's airbench94: three wide groups, each of which halves the maps.",
+            "Jordan's airbench94: three wide groups, each of which halves the maps; "
+            "[128,384,512], depth 3, residual and bn_momentum 0.9 are airbench96.",
+            fault=rules.airbench_fault,
             halvings=lambda call: len(call["widths"]),
             least_side=lambda call: 2 ** len(call["widths"]) + 1,
             takes_whitening=True,

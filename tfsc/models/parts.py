@@ -32,10 +32,11 @@ class Parts:
             channel i, as far as there are input channels.
         logit_scale: factor on the logits.
         l2: penalty l2·Σw² on convolution kernels.
-        dropout_seed: of dropout's masks.
+        dropout_seed: of what layers draw: dropout's masks, stochastic depth, Shake-Shake.
         whitening: kernel of a first convolution (see `whitening_kernel`), of which only the bias
             trains; None: none.
-        native: whether BatchNormalization with ReLU behind it is a `NormReLU`, in C++.
+        native: whether BatchNormalization with ReLU behind it is a `NormReLU`, a 1×1 convolution a
+            `FusedPointwiseConv2D` and a sum behind it a `FusedAdd`, in C++.
         winograd: whether 3×3 convolutions of stride 1 and at least 16 input channels are
             `WinogradConv2D`, in C++.
     """
@@ -180,6 +181,11 @@ class Parts:
         if self.logit_scale == 1:
             return x
         return layers.Rescaling(self.logit_scale, dtype="float32", name="logit_scale")(x)
+
+
+def torch_uniform() -> initializers.Initializer:
+    """PyTorch's default for kernels: uniform within ±1/√fan_in. A new one for each layer."""
+    return initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
 
 
 def scaled_images(

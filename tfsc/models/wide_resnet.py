@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import initializers, layers
 
-from tfsc.models.parts import Parts
+from tfsc.models.parts import Parts, torch_uniform
 
 
 def wide_resnet(
@@ -69,4 +69,4 @@ def wide_resnet(
 
 def head(parts: Parts) -> dict[str, Any]:
     """Arguments of the dense layer: Torch's nn.Linear, uniform within ±1/√fan_in."""
-    return {"kernel_initializer": initializers.VarianceScaling(1 / 3, "fan_in", "uniform")}
+    return {"kernel_initializer": torch_uniform()}
