@@ -28,7 +28,6 @@ LONG = {
     "tfsc/recipe/fields.py": "one declaration, a paragraph a setting",
     "tfsc/training/run.py": "what a run does, from top to bottom",
     "tools/crash_test.py": "one program",
-    "tools/gpu_suite.py": "one program",
     "tools/offline/pack_offline.py": "one program",
     "tools/offline/unpack_offline.py": "one program, copied into each pack",
     "tfsc/repeat.py": "one program",
