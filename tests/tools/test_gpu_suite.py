@@ -39,7 +39,7 @@ def _call(out, *arguments):
         [sys.executable, TOOL, f"--out={out}", "--setting=small", *arguments],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
 
 
@@ -49,7 +49,7 @@ def _results(out):
 
 @pytest.mark.slow  # below, the same with workers and a run that need no TensorFlow
 def test_the_small_setting_measures_reports_and_trains_on_any_machine(tmp_path):
-    result = _call(tmp_path, "--minutes=5", "--call_minutes=5")
+    result = _call(tmp_path, "--minutes=9", "--call_minutes=9")
     assert result.returncode == 0, result.stdout + result.stderr
     results = _results(tmp_path)
     good = {row["precision"]: row for row in results["steps"] if row["status"] == "ok"}
