@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import suite_plan
 import suite_processes
+import suite_runs
 import suite_steps
 import suite_walk
 from suite_pieces import SETTINGS, Config, Run
@@ -480,6 +481,51 @@ def test_results_of_two_gpus_do_not_share_a_table(tool, measured):
     other = _WORKER.replace('["G"]', '["H"]')
     with pytest.raises(suite_steps.WrongMachine, match=r"has results of \['G'\], this is \['H'\]"):
         measured(Config("fp16"), Config("fp32"), worker=other)
+
+
+# Trains a step a call until it is stopped; the second call ends by itself.
+_LONG_RUN = """
+import json, signal, sys, time
+from pathlib import Path
+run = Path(dict(word.partition("=")[::2] for word in sys.argv)["--run_dir"])
+first = not run.exists()
+run.mkdir(exist_ok=True)
+(run / f"command-{first:d}.json").write_text(json.dumps(sys.argv))
+def end(status, step):
+    (run / "metrics.csv").write_text(f"epoch,step\\n1,{step}\\n")
+    (run / "summary.json").write_text(json.dumps({"status": status}))
+    sys.exit(143 if first else 0)
+signal.signal(signal.SIGTERM, lambda *_: end("interrupted", 25))
+time.sleep(60) if first else end("done", 100)
+"""
+
+
+def test_a_run_goes_on_in_the_next_call_as_it_began(tmp_path, monkeypatch):
+    program = tmp_path / "python"
+    program.write_text(f"#!{sys.executable} -S\n{_LONG_RUN}")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    setting = replace(SETTINGS["full"], steps=100, grace=1.0)
+    run, results = Run("r", "bf16", ("--wd=1",)), Results(tmp_path, "full", [])
+
+    def train(seconds):
+        suite_runs.train(run, setting, ["--dataset=digits"], results, Budget(seconds, seconds))
+        return Results(tmp_path, "full", []).of(run)
+
+    stopped = train(2)
+    assert (stopped["status"], stopped["trained"], stopped["exit_code"]) == (
+        "interrupted",
+        0.25,
+        143,
+    )
+    assert "the next goes on" in results.table() and not results.is_done(run)
+    # What is found to be faster meanwhile is not what the run began with.
+    results.add(Config("bf16", "off"), status="ok", images_per_second=9.0)
+    done = train(60)
+    assert (done["status"], done["trained"], done["exit_code"]) == ("done", 1.0, 0)
+    assert results.is_done(run)
+    first, second = ((tmp_path / f"r/command-{n}.json").read_text() for n in (1, 0))
+    assert first == second and "--xla=on" in first and "--wd=1" in first
 
 
 # A run of which the budget ends: it obeys SIGTERM, or does not.

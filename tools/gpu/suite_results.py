@@ -81,7 +81,7 @@ class Results:
     def skip(self, piece: Config | Run, reason: str) -> None:
         """Record that there was no time for a piece; what is known of an earlier try stays."""
         if self.of(piece).get("status", "skipped") == "skipped":
-            self.add(piece, status="skipped", error=f"skipped: {reason}")
+            self.add(piece, status="skipped", error=reason)
 
     def is_done(self, piece: Config | Run) -> bool:
         return self.of(piece).get("status") in ("ok", "done", "diverged")
@@ -114,7 +114,7 @@ class Results:
             [
                 *(row[name] for name in names),
                 *(cell(row.get(name)) for name in COLUMNS),
-                _brief(row.get("error", "")),
+                _said(row) if "error" in row else "",
             ]
             for row in self.content["steps"]
         ]
@@ -136,9 +136,7 @@ def _run_cells(run: dict[str, Any]) -> list[str]:
         **{f"{name}_seconds": number for name, number in seconds.items()},
     }
     computed = str(Config(**run["config"])) if "config" in run else ""
-    error = run.get("error", "")
-    said = f"{run['status']}: {_brief(error)}" if error else run["status"]
-    return [*(cell(figures.get(name), 4) for name in RUN_COLUMNS), computed, said]
+    return [*(cell(figures.get(name), 4) for name in RUN_COLUMNS), computed, _said(run)]
 
 
 def cell(value: float | None, digits: int = 3) -> str:
@@ -148,6 +146,7 @@ def cell(value: float | None, digits: int = 3) -> str:
     return f"{value:.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
 
 
-def _brief(text: str) -> str:
-    """For a cell of a table."""
-    return " ".join(text.replace("|", "/").split())[:160]
+def _said(piece: dict[str, Any]) -> str:
+    """How a piece ended, for a cell of a table."""
+    words = ": ".join(filter(None, [piece["status"], piece.get("error")]))
+    return " ".join(words.replace("|", "/").split())[:160]
