@@ -331,8 +331,12 @@ def _walk(known, minutes, call_minutes):
         # 75 s, then 75 + 75 + 110 = 260 s and 30 s to end it, then 35 s.
         (30, 30, [CONFIG, RUN, LAST], {}),
         (6, 6, [CONFIG, LAST], {RUN: "the budget ends: 4.3 min needed, 4.2 min left"}),
-        (30, 5, [CONFIG, RUN], {LAST: "the call ends: 0.6 min needed, 0.5 min left"}),
-        (30, 3, [CONFIG, LAST], {RUN: "the call ends: 2.5 min needed, 1.2 min left"}),
+        # The run fits into a call of its own, but not beside the first piece.
+        (30, 5, [CONFIG], dict.fromkeys((RUN, LAST), "the call ends: 4.3 min needed for run r")),
+        # It fits into no call: it is begun if it gets anywhere.
+        (30, 4.5, [CONFIG, RUN], {LAST: f"the call ends: 0.6 min needed for {LAST}"}),
+        (30, 4, [CONFIG], dict.fromkeys((RUN, LAST), "the call ends: 2.5 min needed for run r")),
+        (30, 1, [LAST], dict.fromkeys((CONFIG, RUN), "a call is too short: ")),
         (1, 30, [LAST], {CONFIG: "the budget ends", RUN: "the budget ends"}),
     ],
 )
@@ -349,21 +353,21 @@ def test_what_is_done_is_not_done_again_and_what_failed_comes_last():
 
 
 def test_the_plan_has_all_calls_and_what_is_brought_before(tmp_path):
-    setting = replace(SETTINGS["full"], pieces=(CONFIG, RUN, LAST), steps=20_000, guess_step=0.005)
-    plan = Plan(setting, Results(tmp_path, "full", []), 60 * 30, 60 * 5, [50.0, 50.0])
-    # 10 s to each call, 10 MiB a second; 100 MiB to unpack. Of the first call 300 - 75 s are left
-    # for the run, 30 of them to end it and 150 to begin it: 45 of its 110 s of training.
+    setting = replace(SETTINGS["full"], pieces=(CONFIG, RUN, LAST), steps=18_000, guess_step=0.005)
+    plan = Plan(setting, Results(tmp_path, "full", []), 60 * 30, 60 * 4.5, [50.0, 50.0])
+    # 10 s to each call, 10 MiB a second; 100 MiB to unpack. Of the first call 270 - 75 s are left
+    # for the run, 30 of them to end it and 150 to begin it: 15 of its 99 s of training.
     assert [(line.call, line.what) for line in plan.lines] == [
         ("1–2", "bring 2 pieces of the pack, at most 50.0 MiB each"),
         ("3", "unpack"),
         ("4", str(CONFIG)),
-        ("4", "run r, 41% of what is left of it"),
+        ("4", "run r, 15% of what is left of it"),
         ("5", "run r"),
         ("5", str(LAST)),
     ]
     unpacked = 30 + 10 + 100 / suite_plan.UNPACK_MIB_S
     assert [line.until for line in plan.lines] == pytest.approx(
-        [30, unpacked, unpacked + 85, unpacked + 310, unpacked + 535, unpacked + 570]
+        [30, unpacked, unpacked + 85, unpacked + 280, unpacked + 524, unpacked + 559]
     )
     assert plan.lines[0].mib_in == 100 and plan.lines[3].mib_out == setting.run_mib
     assert plan.left == {}
@@ -428,7 +432,7 @@ def test_what_is_planned_is_what_is_executed(tool, tmp_path, monkeypatch, settin
             break
         now += suite_plan.BETWEEN_CALLS
     planned = [(line.what.partition(",")[0], round(line.until)) for line in plan.lines]
-    assert done == planned and len(done) >= len(setting.pieces) / 2
+    assert done == planned and len(done) > 4
 
 
 def test_a_plan_is_shown_and_nothing_is_written(tmp_path):

@@ -90,15 +90,15 @@ class Setting:
 
 
 def _full_pieces() -> Iterator[Config | Run]:
-    """Enough step times to choose how the runs compute; Type I; the other step times; Type II."""
+    """Enough step times to choose how the runs compute; the runs; the other step times."""
     yield Config("fp32")
     yield from (Config("bf16"), Config("fp16"), Config("bf16", "off"))
     yield Config("bf16", data_on="host")
     yield from _published_runs("type1")
+    yield from _published_runs("type2")
     yield from (Config("tf32"), Config("bf16", batch_size=1024), Config("bf16", batch_size=256))
     yield Config("bf16", data_on="prefetch")
     yield from (Config("bf16", data_on=p, steps_per_execution=1) for p in ("host", "device"))
-    yield from _published_runs("type2")
     yield from (Config("tf32", "off"), Config("fp16", "off"))
     for precision in ("tf32", "fp16"):
         yield from (Config(precision, batch_size=size) for size in (1024, 256))

@@ -20,12 +20,12 @@ class Budget:
     def __init__(
         self, seconds: float, call_seconds: float, clock: Callable[[], float] = time.monotonic
     ):
-        self._clock, self._call_seconds = clock, call_seconds
+        self._clock, self.call_seconds = clock, call_seconds
         self._started, self._end = clock(), clock() + seconds
         self.next_call()
 
     def next_call(self) -> None:
-        self._call_end = min(self._clock() + self._call_seconds, self._end)
+        self._call_end = min(self._clock() + self.call_seconds, self._end)
 
     def spent(self) -> float:
         return self._clock() - self._started
@@ -104,21 +104,28 @@ def walk(
 ) -> None:
     """Do one call's pieces in their order; leave those for which there is no time.
 
-    What failed in an earlier call comes last: it may cost minutes to fail again.
-    What is short may take the place of what no longer fits. A run is begun only if the whole of it
-    fits into the budget; the call may end before it does.
+    What failed in an earlier call comes last: it may cost minutes to fail again. A piece that does
+    not fit into the budget makes room for shorter ones. One that does not fit into this call, but
+    into the next, ends it: to interrupt and resume a run costs its start once more. A run that is
+    longer than a call is begun all the same, and interrupted.
     """
+    ended = ""
     for piece in sorted(setting.pieces, key=known.has_failed):
         if known.is_done(piece):
             continue
         needed = needs(piece, setting, known)
-        left, call_left = (
-            seconds - needed.reserve for seconds in (budget.left(), budget.call_left())
+        left, call_left, call = (
+            seconds - needed.reserve
+            for seconds in (budget.left(), budget.call_left(), budget.call_seconds)
         )
+        part = needed.whole if needed.whole <= call else needed.start
         if needed.whole > left:
             leave(piece, f"the budget ends: {shown(needed.whole)} needed, {shown(left)} left")
-        elif needed.start > call_left:
-            leave(piece, f"the call ends: {shown(needed.start)} needed, {shown(call_left)} left")
+        elif part > call:
+            leave(piece, f"a call is too short: {shown(part)} needed, {shown(call)} are one")
+        elif ended or part > call_left:
+            ended = ended or f"the call ends: {shown(part)} needed for {piece}"
+            leave(piece, ended)
         else:
             do(piece, needed)
 
