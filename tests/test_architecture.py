@@ -27,7 +27,6 @@ KNOW_RECIPES = {"recipe", "runs", "evaluation", "training", "lr_finder", *FLOORS
 LONG = {
     "tfsc/training/run.py": "what a run does, from top to bottom",
     "tools/crash_test.py": "one program",
-    "tools/gpu_suite.py": "one program",
     "tools/offline/pack_offline.py": "one program",
     "tools/offline/unpack_offline.py": "one program, copied into each pack",
     "tfsc/repeat.py": "one program",

@@ -10,12 +10,14 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import threading
 import zipfile
 from pathlib import Path
 
 import offline_wheels
 import pack_offline
 import pytest
+import unpack_offline
 from commands import ROOT
 from packaging.requirements import Requirement
 
@@ -185,10 +187,38 @@ def test_every_piece_is_below_the_size_and_as_the_manifest_says(pack):
         for piece in pieces
     ]
     assert manifest["bytes"] == sum(piece["bytes"] for piece in manifest["pieces"])
+    assert manifest["bytes"] == sum(manifest["streams"])
     assert manifest["python"] == PYTHON and manifest["data"] == ["toy/1.0.0"]
     head = ["git", "rev-parse", "HEAD"]
     commit = subprocess.run(head, cwd=ROOT, capture_output=True, text=True).stdout.strip()
     assert manifest["commit"]["id"] == commit
+
+
+def test_streams_are_packed_and_unpacked_in_order_by_several_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr(pack_offline, "BLOCK", 1000)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(3))
+    content = os.urandom(20_500)
+    with (
+        pack_offline.Pieces(tmp_path, 7000) as pieces,
+        pack_offline.Compressed(pieces, 0) as sink,
+    ):
+        sink.write(content[:9_999])
+        sink.write(content[9_999:])
+    assert len(sink.streams) == 21
+    paths = [tmp_path / piece["name"] for piece in pieces.written]
+    assert len(paths) > 2
+    together, real = threading.Barrier(3), lzma.decompress
+
+    def decompress(data):
+        together.wait(timeout=60)  # for two others
+        return real(data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lzma, "decompress", decompress)
+        with unpack_offline.decompressed(paths, sink.streams) as stream:
+            assert stream.read() == content
+    with unpack_offline.decompressed(paths, sink.streams) as stream:  # as where a disk is full
+        assert stream.read(10) == content[:10]
 
 
 def test_any_xz_reads_the_pieces(pack):
@@ -345,7 +375,8 @@ def test_an_archive_that_leads_elsewhere_is_refused_and_leaves_nothing(tmp_path,
     out.mkdir()
     shutil.copyfile(ROOT / "tools/offline/unpack_offline.py", out / "unpack.py")
     (out / "piece-000").write_bytes(content)
-    (out / "MANIFEST.json").write_text(json.dumps({"format": 1, "wheels": {}, "pieces": [piece]}))
+    manifest = {"format": 2, "wheels": {}, "streams": [len(content)], "pieces": [piece]}
+    (out / "MANIFEST.json").write_text(json.dumps(manifest))
     result = _unpack(out, target)
     assert result.returncode == 1
     assert words in result.stderr and len(result.stderr.splitlines()) == 1

@@ -261,7 +261,12 @@ def write_pack(
         with files.atomic(out / UNPACK) as file:
             file.write((ROOT / "tools/offline/unpack_offline.py").read_bytes())
         total = sum(piece["bytes"] for piece in pieces.written)
-        manifest = {**about, "bytes": total, "pieces": pieces.written}
+        manifest = {
+            **about,
+            "bytes": total,
+            "streams": stream.streams,
+            "pieces": pieces.written,
+        }
         files.write_text(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     except BaseException:
         remove_pack(out)
@@ -291,8 +296,11 @@ def write_archive(stream: BinaryIO, content: dict[str, Path]) -> None:
 class Compressed:
     """A sink for bytes that passes them on as xz; a context.
 
-    Every block is a stream of its own: threads share the work, and the bytes do not depend on how
-    many there are. Streams one after the other are a valid xz file.
+    Every block is a stream of its own: threads share the work, here and when it is undone, and the
+    bytes do not depend on how many there are. Streams one after the other are a valid xz file.
+
+    Attributes:
+        streams: bytes of each finished stream.
     """
 
     def __init__(self, sink: "Pieces", level: int):
@@ -302,6 +310,7 @@ class Compressed:
         self._pending: collections.deque[Future] = collections.deque()
         self._most_pending = threads + 1
         self._buffer = bytearray()
+        self.streams: list[int] = []
 
     def __enter__(self) -> "Compressed":
         return self
@@ -327,7 +336,9 @@ class Compressed:
 
     def _pass_on(self, until: int) -> None:
         while len(self._pending) > until:
-            self._sink.write(self._pending.popleft().result())
+            stream = self._pending.popleft().result()
+            self.streams.append(len(stream))
+            self._sink.write(stream)
 
 
 class Pieces:

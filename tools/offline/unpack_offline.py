@@ -15,6 +15,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 (whatever python3 is there)
     sys.exit("unpack.py: error: needs Python 3.11 or later; call it with another, as python3.12")
 
 import argparse
+import collections
 import contextlib
 import hashlib
 import importlib.util
@@ -29,6 +30,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -37,9 +39,10 @@ try:
 except ImportError:  # a Python built without liblzma: the program xz has to do
     lzma = None
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "MANIFEST.json"
 BLOCK = 1 << 20
+MOST_THREADS = 16  # each holds a few tens of megabytes
 INSTALLED_FROM = re.compile(r"[^/]+\.data/(purelib|platlib)/(?P<name>.+)")
 NOT_IMPORTED = re.compile(r"[^/]+\.data/(scripts|headers|data)/")
 
@@ -180,7 +183,10 @@ def filled_or_empty(target: Path) -> Iterator[None]:
 def extract(source: Path, manifest: dict[str, Any], target: Path) -> None:
     """Write the archive's files below `target`, and nothing anywhere else."""
     paths = [source / piece["name"] for piece in manifest["pieces"]]
-    with decompressed(paths) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+    with (
+        decompressed(paths, manifest["streams"]) as stream,
+        tarfile.open(fileobj=stream, mode="r|") as archive,
+    ):
         for member in archive:
             # Stricter than tarfile's own filter: a pack holds plain files, no links or devices.
             if not member.isreg():
@@ -207,11 +213,11 @@ def write_below(target: Path, name: str, file: BinaryIO, executable: bool) -> No
 
 
 class Joined(io.RawIOBase):
-    """Files read one after the other, as one stream."""
+    """Files read one after the other, as one stream; each is opened when its turn comes."""
 
-    def __init__(self, paths: list[Path]):
-        self._paths = iter(paths)
-        self._file = io.BytesIO()
+    def __init__(self, files: Iterator[BinaryIO]):
+        self._files = files
+        self._file: BinaryIO = io.BytesIO()
 
     def readable(self) -> bool:
         return True
@@ -219,11 +225,11 @@ class Joined(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:
         while not (count := self._file.readinto(buffer)):
             self._file.close()
-            path = next(self._paths, None)
-            if path is None:
+            file = next(self._files, None)
+            if file is None:
                 self._file = io.BytesIO()
                 return 0
-            self._file = path.open("rb")
+            self._file = file
         return count
 
     def close(self) -> None:
@@ -232,16 +238,20 @@ class Joined(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def decompressed(paths: list[Path]) -> Iterator[BinaryIO]:
+def decompressed(paths: list[Path], streams: list[int]) -> Iterator[BinaryIO]:
     """The archive that the pieces make up.
+
+    Args:
+        paths: the pieces.
+        streams: bytes of each xz stream in them.
 
     Raises:
         UnpackError: if there is nothing that reads xz.
     """
-    with io.BufferedReader(Joined(paths), BLOCK) as joined:
+    with io.BufferedReader(Joined(path.open("rb") for path in paths), BLOCK) as joined:
         if lzma is not None:
-            with lzma.open(joined) as stream:
-                yield stream
+            with contextlib.closing(decoded(joined, streams)) as blocks:
+                yield io.BufferedReader(Joined(map(io.BytesIO, blocks)), BLOCK)
             return
         if shutil.which("xz") is None:
             raise UnpackError("needs the program xz, or a Python with the module lzma")
@@ -260,6 +270,21 @@ def decompressed(paths: list[Path]) -> Iterator[BinaryIO]:
             process.wait()
         if process.returncode:
             raise UnpackError(f"xz failed with exit code {process.returncode}")
+
+
+def decoded(source: BinaryIO, streams: list[int]) -> Iterator[bytes]:
+    """What each xz stream holds, in order. Threads share the work: gigabytes take one minutes."""
+    threads = min(len(os.sched_getaffinity(0)), MOST_THREADS)
+    pool, pending = ThreadPoolExecutor(threads), collections.deque()
+    try:
+        for size in streams:
+            pending.append(pool.submit(lzma.decompress, source.read(size)))
+            if len(pending) > threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def feed(source: BinaryIO, sink: BinaryIO) -> None:
