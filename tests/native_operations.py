@@ -2,11 +2,11 @@
 
 import pytest
 
-from tfsc.native import library
+from tfsc.native import compiler, library
 
 try:
     library.load()
-except library.NativeError as reason:
+except compiler.NativeError as reason:
     WHY = str(reason)
 else:
     WHY = ""

@@ -10,7 +10,7 @@ from absl import logging
 from tfsc.errors import RecipeError
 from tfsc.hardware import bf16, processor
 from tfsc.hardware.gpu import has_gpu
-from tfsc.native import library
+from tfsc.native import compiler, library
 
 _POLICIES = {
     "fp32": "float32",
@@ -156,6 +156,6 @@ def _missing(products: str = "float32") -> str:
     """Why the operations in C++ cannot be had on this machine; empty if they can."""
     try:
         library.load(products)
-    except library.NativeError as error:
+    except compiler.NativeError as error:
         return str(error)
     return ""

@@ -148,7 +148,23 @@ def test_the_gradient_of_what_it_passes_joins_its_own(passes):
     expected = _exact(maps, upstream, unit, maps)
     want = expected[1] + expected[-1]
     np.testing.assert_allclose(found, want, rtol=1e-3, atol=2e-3)
-    assert (fusion.noted(maps, fusion.Passed) is not None) == passes
+    assert fusion.noted(maps, fusion.Passed) is None  # it was taken
+
+
+@needs_operations
+def test_what_a_graph_has_noted_on_maps_from_outside_is_not_taken_outside():
+    unit = _Unit("float32", 16, 16, normalize=True, passes=True)
+    maps = _maps((1, 3, 3, 16), tf.float32)
+
+    @tf.function
+    def without_a_sum():
+        return unit(maps)
+
+    without_a_sum()
+    assert fusion.taken(maps) is maps
+    np.testing.assert_allclose(unit(maps, maps), unit(maps) + maps, atol=1e-5)
+    inside = tf.function(lambda: unit(maps, maps))
+    np.testing.assert_allclose(inside(), unit(maps) + maps, atol=1e-5)
 
 
 @needs_operations

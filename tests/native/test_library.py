@@ -52,6 +52,13 @@ def test_a_level_that_the_processor_has_not_is_refused(monkeypatch):
         library.load()
 
 
+def test_another_kind_of_machine_is_named(monkeypatch):
+    monkeypatch.setattr(compiler, "cpu_flags", frozenset)
+    monkeypatch.setattr(compiler.platform, "machine", lambda: "aarch64")
+    with pytest.raises(NativeError, match=r"^this is aarch64 \(\w+\), not x86-64 Linux$"):
+        library.load()
+
+
 def test_no_compiler(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(NativeError, match="no C\\+\\+ compiler no-such-compiler"):

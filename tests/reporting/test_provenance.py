@@ -25,7 +25,10 @@ def test_it_names_data_versions_device_and_command():
     assert commit is None or len(commit["id"]) == 40
 
 
-_ALL = {"norm": True, "winograd": True, "augment": True}
+_LIBRARY = "0123456789abcdef"
+_USED = {"norm": True, "winograd": True, "augment": True}
+_ALL = {"library": _LIBRARY, **_USED}
+_OF_OLD = {"library": "of another version", **_USED}
 _ALL_BEFORE = {"fused_norm": True, "winograd": True, "fused_augment": True}
 
 
@@ -34,12 +37,12 @@ _ALL_BEFORE = {"fused_norm": True, "winograd": True, "fused_augment": True}
     [
         ({"native": {"level": "avx2", **_ALL}}, {"native": {"level": "avx2", **_ALL}}),
         # As they were recorded before --native, and before there was anything in C++.
-        ({"native_level": "avx512", **_ALL_BEFORE}, {"native": {"level": "avx512", **_ALL}}),
-        ({}, {"native": {"level": "", **dict.fromkeys(_ALL, False)}}),
+        ({"native_level": "avx512", **_ALL_BEFORE}, {"native": {"level": "avx512", **_OF_OLD}}),
+        ({}, {"native": {"level": "", "library": "", **dict.fromkeys(_USED, False)}}),
     ],
 )
 def test_the_same_in_cpp_is_nothing_to_say(begun, now):
-    assert other_rounding([begun, {"native": {"level": "between"}}, now]) == ""
+    assert other_rounding([begun, {"native": {"level": "between", "library": ""}}, now]) == ""
 
 
 @pytest.mark.parametrize(
@@ -48,18 +51,29 @@ def test_the_same_in_cpp_is_nothing_to_say(begun, now):
         (
             {"native": {"level": "avx2", **_ALL}},
             {"native": {"level": "avx512", **_ALL}},
-            "norm, winograd, augment (avx2) in C++, goes on with norm, winograd, augment (avx512)",
+            f"norm, winograd, augment (avx2, {_LIBRARY}) in C++, goes on with norm, winograd, "
+            f"augment (avx512, {_LIBRARY})",
         ),
         (
             {"native_level": "avx2", **_ALL_BEFORE, "winograd": False},
             {"native": {"level": "avx2", **_ALL}},
-            "norm, augment (avx2) in C++, goes on with norm, winograd, augment (avx2)",
+            "norm, augment (avx2, of another version) in C++, goes on with norm, winograd, augment",
         ),
         ({}, {"native": {"level": "avx2", **_ALL, "norm": False}}, "nothing in C++, goes on"),
         (
             {"native": {"level": "avx2", **_ALL}},
-            {"native": {"level": "", **dict.fromkeys(_ALL, False)}},
-            "(avx2) in C++, goes on with nothing: the same within rounding, not to the last bit",
+            {"native": {"level": "avx2", **_ALL, "pointwise": True}},
+            "goes on with norm, pointwise, winograd, augment (avx2,",
+        ),
+        (
+            {"native": {"level": "avx2", **_ALL}},
+            {"native": {"level": "avx2", **_ALL, "library": "fedcba9876543210"}},
+            "augment (avx2, fedcba9876543210)",
+        ),
+        (
+            {"native": {"level": "avx2", **_ALL}},
+            {"native": {"level": "", "library": "", **dict.fromkeys(_USED, False)}},
+            f"(avx2, {_LIBRARY}) in C++, goes on with nothing: the same within rounding, not to",
         ),
     ],
 )

@@ -20,5 +20,4 @@ class FusedAdd(keras.layers.Add):
         product = fusion.noted(branch, fusion.Sum)
         if product is None or residual.dtype != branch.dtype:
             return super().call(inputs)
-        passed = fusion.noted(residual, fusion.Passed)
-        return product.plus(residual if passed is None else passed.maps)
+        return product.plus(fusion.taken(residual))

@@ -52,7 +52,7 @@ class Sum:
 
 @dataclass(frozen=True)
 class Passed:
-    """The same maps, whose gradient joins that of what was computed from them."""
+    """The same maps, whose gradient joins that of what was computed from them; for one `taken`."""
 
     maps: tf.Tensor
 
@@ -65,6 +65,25 @@ def note(tensor: tf.Tensor, what: Any) -> None:
 def noted(tensor: tf.Tensor, kind: type[Kind]) -> Kind | None:
     """The note of a kind on a tensor; None without one."""
     return _notes(tensor).get(kind)
+
+
+def taken(tensor: tf.Tensor) -> tf.Tensor:
+    """The maps that a layer passes on in place of a tensor, the first time; else the tensor.
+
+    Inputs may outlive the graph or the step in which a layer has noted this on them.
+    """
+    passed = _notes(tensor).pop(Passed, None)
+    if passed is None or _graph(passed.maps) is not _current_graph():
+        return tensor
+    return passed.maps
+
+
+def _graph(tensor: tf.Tensor) -> tf.Graph | None:
+    return getattr(tensor, "graph", None)  # of an eager tensor: none
+
+
+def _current_graph() -> tf.Graph | None:
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
 
 
 def _notes(tensor: tf.Tensor) -> dict[type, Any]:

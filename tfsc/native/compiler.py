@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -33,6 +34,7 @@ LEVELS = {
     "avx512": _AVX512,
     "avx2": _AVX2,
 }
+_NAME = "operations-"
 # A level to compile for instead of the best that the processor has, such as avx2.
 LEVEL_VARIABLE = "TFSC_NATIVE_LEVEL"
 # What the sources include of TensorFlow: its C interface.
@@ -56,6 +58,8 @@ def level() -> str:
     for name in [asked] if asked else LEVELS:
         if flags.issuperset(LEVELS[name]):
             return name
+    if not flags:
+        raise NativeError(f"this is {platform.machine()} ({platform.system()}), not x86-64 Linux")
     missing = next(need for need in LEVELS[asked or "avx2"] if need not in flags)
     raise NativeError(f"the processor has no {missing}")
 
@@ -81,6 +85,15 @@ def compiled() -> Path:
     return _begun().result()
 
 
+def key() -> str:
+    """A digest of all that the library's bits depend on: sources, compiler, its flags, headers.
+
+    Raises:
+        NativeError: as `compiled`.
+    """
+    return compiled().stem.removeprefix(_NAME)
+
+
 @functools.cache
 def _begun() -> Future[Path]:
     pool = ThreadPoolExecutor(1, thread_name_prefix="compiler")
@@ -102,8 +115,8 @@ def _compiled() -> Path:
     headers = [tensorflow / "include/tensorflow/c" / name for name in _HEADERS]
     read = [*sources, *sorted(_FOLDER.glob("*.h")), *headers]
     parts = [*(source.read_text(encoding="utf-8") for source in read), version, *own]
-    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    library = files.cache_root() / "native" / f"operations-{key}.so"
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    library = files.cache_root() / "native" / f"{_NAME}{digest}.so"
     if library.is_file():
         return library
     try:

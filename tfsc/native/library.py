@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfsc.errors import one_line
 from tfsc.native import compiler
-from tfsc.native.compiler import NativeError, level
+from tfsc.native.compiler import NativeError
 
 
 def load(products: str = "float32") -> ModuleType:
@@ -29,7 +29,7 @@ def load(products: str = "float32") -> ModuleType:
     found = _attempt()
     if isinstance(found, NativeError):
         raise found
-    if products == "bfloat16" and "avx512_bf16" not in compiler.LEVELS[level()]:
+    if products == "bfloat16" and "avx512_bf16" not in compiler.LEVELS[compiler.level()]:
         raise NativeError("the processor has no avx512_bf16")
     return found
 

@@ -220,9 +220,10 @@ class Fields:
     native: str = _setting(
         "auto",
         "Compute in C++ that is compiled on first use what comes out the same within the rounding "
-        "of a float32 sum: BatchNormalization with the ReLU behind it (on one replica), "
-        "augmentation, and in fp32 and tf32 3×3 convolutions of stride 1 by Winograd's "
-        "F(4×4, 3×3), a quarter of the multiplications. Needs a C++ compiler and a CPU with AVX2. "
+        "of a float32 sum: BatchNormalization with the ReLU behind it (on one replica), 1×1 "
+        "convolutions with what stands around them, augmentation, and in fp32 and tf32 3×3 "
+        "convolutions of stride 1 by Winograd's F(4×4, 3×3), a quarter of the multiplications. "
+        "Needs a C++ compiler and a CPU with AVX2. "
         "auto: where these are, and no GPU, XLA or fp16; on: an error elsewhere.",
         choices=("auto", "on", "off"),
     )

@@ -65,18 +65,19 @@ def other_rounding(starts: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+_NATIVE = ("norm", "pointwise", "winograd", "augment")
 # Before --native each was recorded under the name of a flag of its own; before these, not at all.
 _BEFORE_NATIVE = {"norm": "fused_norm", "winograd": "winograd", "augment": "fused_augment"}
 
 
 def _in_cpp(start: Mapping[str, Any]) -> str:
-    """What a start computed in C++, and for which processors: "norm, augment (avx2)"."""
+    """What a start computed in C++, and what that was: "norm, augment (avx2, 0123456789abcdef)"."""
     native = start.get("native")
     if not isinstance(native, Mapping):
         native = {name: start.get(before, False) for name, before in _BEFORE_NATIVE.items()}
-        native["level"] = start.get("native_level", "")
-    used = [name for name in _BEFORE_NATIVE if native.get(name)]
-    return f"{', '.join(used)} ({native.get('level')})" if used else "nothing"
+        native |= {"level": start.get("native_level", ""), "library": "of another version"}
+    used = [name for name in _NATIVE if native.get(name)]
+    return f"{', '.join(used)} ({native['level']}, {native['library']})" if used else "nothing"
 
 
 def environment() -> dict[str, Any]:

@@ -29,9 +29,10 @@ from tfsc.errors import (
 from tfsc.exports.write import write_export
 from tfsc.hardware import bf16
 from tfsc.hardware.gpu import has_gpu
+from tfsc.layers.fused_pointwise import FusedPointwiseConv2D
 from tfsc.layers.norm_relu import NormReLU
 from tfsc.layers.winograd import WinogradConv2D
-from tfsc.native import library
+from tfsc.native import compiler
 from tfsc.precision import native_doubt, onednn_faults, set_precision
 from tfsc.recipe import Recipe
 from tfsc.reporting.energy import NOTHING_YET, GpuMeter, Usage
@@ -98,15 +99,17 @@ def run(recipe: Recipe) -> dict[str, Any]:
 
 
 def _in_cpp(learner: Learner) -> dict[str, bool | str]:
-    """What this run computes in C++, and for which level of processors that was compiled."""
-    kinds = {"norm": NormReLU, "winograd": WinogradConv2D}
+    """What this run computes in C++, for which level of processors that was compiled, of what."""
+    kinds = {"norm": NormReLU, "pointwise": FusedPointwiseConv2D, "winograd": WinogradConv2D}
     used = {
         name: any(isinstance(layer, kind) for layer in learner.network.layers)
         for name, kind in kinds.items()
     }
     chain = learner.augmentation
     used["augment"] = isinstance(chain, SeparableChain) and chain.native and bool(chain.layers)
-    return {"level": library.level() if any(used.values()) else "", **used}
+    if not any(used.values()):
+        return {"level": "", "library": "", **used}
+    return {"level": compiler.level(), "library": compiler.key(), **used}
 
 
 class _Run:

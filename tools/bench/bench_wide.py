@@ -78,7 +78,7 @@ def _steps(arguments: argparse.Namespace):
     from absl import flags
 
     from tfsc.command_line.parse import parse
-    from tfsc.native import library
+    from tfsc.native import compiler, library
     from tfsc.precision import set_precision
     from tfsc.recipe import Recipe
     from tfsc.recipe.flags import define_flags
@@ -98,7 +98,7 @@ def _steps(arguments: argparse.Namespace):
     in_bf16 = arguments.precision == "bf16"
     try:
         library.load("bfloat16" if in_bf16 else "float32")
-    except library.NativeError as error:
+    except compiler.NativeError as error:
         print(f"without Winograd: {error}\n")
         return {"direct": direct}, operations
     recipe = recipe.replace(native="on", bf16_winograd=in_bf16)
