@@ -27,7 +27,7 @@ def _recipe(run_dir, **changes):
     """Every operation in C++ has a place in it."""
     settings = {
         "dataset": "digits",
-        "model": "resnet_v2([1,1])",
+        "model": "resnet_v2([1])",
         "train_examples": 100,
         "batch_size": 25,
         "epochs": 2,
@@ -131,6 +131,7 @@ def test_what_was_asked_for_and_cannot_be_had_makes_no_run_directory(tmp_path, m
 
 
 @needs_operations
+@pytest.mark.slow  # in short: tests/training/test_checkpoint.py, arrays by other numbers
 def test_a_run_that_asked_for_cpp_can_be_exported_without_it(tmp_path, monkeypatch):
     run_module.run(_recipe(tmp_path / "run", native="on", epochs=1))
     _without_compiler(monkeypatch)
@@ -201,6 +202,7 @@ def test_a_run_begun_before_native_is_not_todays_default(tmp_path, monkeypatch):
 
 
 @needs_operations
+@pytest.mark.slow  # in short: test_provenance.py's records of before --native
 def test_one_operation_alone_cannot_be_said_now_and_going_on_with_all_says_so(
     tmp_path, monkeypatch
 ):
