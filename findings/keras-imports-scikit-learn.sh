@@ -2,17 +2,19 @@
 # Keras 3.15.1 under TensorFlow 2.21.0: where scikit-learn and Matplotlib are installed, `import
 # tensorflow` imports both.
 #
-# Guess before the run: Keras' wrappers for scikit-learn and its image galleries look for those
+# Guess before a profile showed it: Keras' wrappers for scikit-learn and its image galleries look for those
 # packages when they are used, so what else is installed costs `import tensorflow` nothing.
 # Seen: both are imported whole by `import tensorflow`, before any attribute of it is asked for, with
-# SciPy's statistics and pyplot behind them, at 1.5 times the processor time. Hidden from it, nothing
+# SciPy's statistics and pyplot behind them, at 1.4 times the processor time. Hidden from it, nothing
 # is missing but the wrappers.
 # Consequence: the start of every short command grows with packages that it does not use. A command
 # that needs neither can hide both for the time of that import (sys.modules[name] = None), and import
 # them itself later.
 #
 # Run 2026-11-28 with Python 3.11 on two cores of an Intel Xeon. Output:
-OUTPUT
+#   installed: ['sklearn.utils', 'scipy.stats', 'matplotlib.pyplot']
+#   hidden:    []
+#   processor time: 1.4 times that without
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
