@@ -1,17 +1,12 @@
 """FusedPointwiseConv2D and what it is fused with: against NumPy in float64 and the plain layers."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from native_operations import needs_bfloat16, needs_operations
+from native_operations import digests_by_threads, needs_bfloat16, needs_operations
 
 from tfsc import models
 from tfsc.layers import fusion
@@ -61,7 +56,10 @@ class _Unit:
 
 def _exact(maps, upstream, unit, residual):
     """Outputs, and gradients of maps, variables and residual, in float64."""
-    double = lambda value: tf.cast(value, tf.float64)  # noqa: E731
+
+    def double(value):
+        return tf.cast(value, tf.float64)
+
     maps, upstream = double(maps), double(upstream)
     variables = [double(v.value) for v in unit.variables()]
     residual = None if residual is None else double(residual)
@@ -255,15 +253,7 @@ def test_the_number_of_threads_does_not_change_a_bit():
         "d = operations.tfsc_pointwise_gradient(dy=dy, x=x, of_batch=True, **rest)\n"
         "print(hashlib.sha256(b''.join(t.numpy().tobytes() for t in (*y, *d))).hexdigest())\n"
     )
-    digests = set()
-    for threads in ("1", "3"):
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "TF_NUM_INTRAOP_THREADS": threads},
-            cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        digests.add(done.stdout.strip())
-    assert len(digests) == 1
+    assert len(digests_by_threads(program)) == 1
 
 
 def _types(layer):

@@ -1,17 +1,12 @@
 """NormReLU: its arithmetic against NumPy in float64, its behaviour against the two layers."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from native_operations import needs_operations
+from native_operations import digests_by_threads, needs_operations
 
 from tfsc import models
 from tfsc.layers.norm import FusedBatchNormalization
@@ -179,15 +174,7 @@ def test_the_number_of_threads_does_not_change_a_bit():
         "d = operations.tfsc_norm_relu_gradient(dy=dy, x=x, of_batch=True, **rest)\n"
         "print(hashlib.sha256(b''.join(t.numpy().tobytes() for t in (y, m, v, *d))).hexdigest())\n"
     )
-    digests = set()
-    for threads in ("1", "3"):
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "TF_NUM_INTRAOP_THREADS": threads},
-            cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        digests.add(done.stdout.strip())
-    assert len(digests) == 1
+    assert len(digests_by_threads(program)) == 1
 
 
 def _types(layer, sizes=(2, 3, 3, 4), dtype=tf.float32):

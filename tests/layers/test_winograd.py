@@ -1,10 +1,6 @@
 """WinogradConv2D: its arithmetic against NumPy, its errors against the exact convolution."""
 
 import functools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,7 +8,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from native_operations import NO_BFLOAT16, WHY, needs_bfloat16, needs_operations
+from native_operations import NO_BFLOAT16, WHY, digests_by_threads, needs_bfloat16, needs_operations
 
 from tfsc.layers.portable import portable
 from tfsc.layers.winograd import WinogradConv2D
@@ -219,16 +215,7 @@ def test_the_number_of_threads_does_not_change_a_bit():
         "dw = library.load().tfsc_winograd_conv_filter_gradient(x=maps, dy=y)\n"
         "print(hashlib.sha256(y.numpy().tobytes() + dw.numpy().tobytes()).hexdigest())\n"
     )
-    root = Path(__file__).parents[2]
-    digests = set()
-    for threads in ("1", "3"):
-        environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": threads}
-        done = subprocess.run(
-            [sys.executable, "-c", program], env=environment, cwd=root,
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        digests.add(done.stdout.strip())
-    assert len(digests) == 1
+    assert len(digests_by_threads(program)) == 1
 
 
 def _layer(dtype="mixed_bfloat16", **arguments):

@@ -55,11 +55,13 @@ class FusedPointwiseConv2D(keras.layers.Conv2D):
 
     def call(self, inputs, training=None):
         kernel = tf.convert_to_tensor(self.kernel)
-        bias = tf.convert_to_tensor(self.bias) if self.use_bias else tf.zeros(self.filters)
+        bias = tf.convert_to_tensor(self.bias) if self.use_bias else None
         if not self._is_native(inputs):
             outputs = tf.nn.conv2d(inputs, tf.cast(kernel, inputs.dtype), 1, "SAME")
-            outputs = tf.nn.bias_add(outputs, tf.cast(bias, inputs.dtype))
+            if bias is not None:
+                outputs = tf.nn.bias_add(outputs, tf.cast(bias, inputs.dtype))
             return self.activation(outputs)
+        bias = tf.zeros(self.filters) if bias is None else bias
         source = fusion.noted(inputs, fusion.Normalized) or _plain(inputs)
 
         def product(residual=None):
@@ -90,58 +92,29 @@ def _product(source: fusion.Normalized, kernel, bias, moments: bool, passes: boo
     operations = library.load()
     constants = {"mean": source.mean, "variance": source.variance, "epsilon": source.epsilon}
     nothing = tf.zeros([0, 0, 0, 0], source.maps.dtype)
+    added = () if residual is None else (residual,)
     statistics = []
 
-    def computed(maps, kernel, gamma, beta, bias, residual):
+    @tf.custom_gradient
+    def product(maps, kernel, gamma, beta, bias, *added):
+        inputs = {"x": maps, "kernel": kernel, "gamma": gamma, "beta": beta, **constants}
         y, mean, variance = operations.tfsc_pointwise(
-            x=maps,
-            kernel=kernel,
-            gamma=gamma,
-            beta=beta,
-            bias=bias,
-            residual=nothing if residual is None else residual,
-            moments=moments,
-            **constants,
+            bias=bias, residual=added[0] if added else nothing, moments=moments, **inputs
         )
         statistics.append(fusion.Moments(mean, variance))
 
         def gradient(upstream, passed=nothing):
             dx, dkernel, dbias, dgamma, dbeta = operations.tfsc_pointwise_gradient(
-                dy=upstream,
-                x=maps,
-                kernel=kernel,
-                gamma=gamma,
-                beta=beta,
-                residual=passed,
-                of_batch=source.of_batch,
-                **constants,
+                dy=upstream, residual=passed, of_batch=source.of_batch, **inputs
             )
-            return dx, dkernel, dgamma, dbeta, dbias, upstream
+            return dx, dkernel, dgamma, dbeta, dbias, *(upstream for _ in added)
 
-        return y, gradient
+        return ((y, tf.identity(maps)) if passes and not added else y), gradient
 
-    @tf.custom_gradient
-    def alone(maps, kernel, gamma, beta, bias):
-        y, gradient = computed(maps, kernel, gamma, beta, bias, None)
-        return y, lambda upstream: gradient(upstream)[:5]
-
-    @tf.custom_gradient
-    def passing(maps, kernel, gamma, beta, bias):
-        y, gradient = computed(maps, kernel, gamma, beta, bias, None)
-        return (y, tf.identity(maps)), lambda *upstream: gradient(*upstream)[:5]
-
-    @tf.custom_gradient
-    def adding(maps, kernel, gamma, beta, bias, residual):
-        return computed(maps, kernel, gamma, beta, bias, residual)
-
-    variables = kernel, source.gamma, source.beta, bias
-    if residual is not None:
-        outputs = adding(source.maps, *variables, residual)
-    elif passes:
-        outputs, passed = passing(source.maps, *variables)
+    outputs = product(source.maps, kernel, source.gamma, source.beta, bias, *added)
+    if passes and not added:
+        outputs, passed = outputs
         fusion.note(source.maps, fusion.Passed(passed))
-    else:
-        outputs = alone(source.maps, *variables)
     if moments:
         fusion.note(outputs, statistics[0])
     return outputs

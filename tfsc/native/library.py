@@ -15,7 +15,7 @@ from tfsc.native.compiler import NativeError
 def load(products: str = "float32") -> ModuleType:
     """The operations of this folder, for the processor's `compiler.level`.
 
-    The first call on a machine compiles them, which takes some 10 seconds, unless
+    The first call on a machine compiles them, which takes some 15 seconds, unless
     `compiler.start` has begun that before.
 
     Args:
